@@ -1,0 +1,1 @@
+"""What slackbot promises, checked."""

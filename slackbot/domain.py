@@ -1,0 +1,323 @@
+"""The values every room shares. Frozen, without behaviour that touches the outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+FLAT_ROOT = ""
+"""Root of a DM that is one conversation without threads: its messages are top-level."""
+
+
+class ChannelKind(StrEnum):
+    """Where a message was written, in Slack's words (``channel_type``)."""
+
+    CHANNEL = "channel"
+    GROUP = "group"
+    DM = "im"
+    GROUP_DM = "mpim"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ThreadKey:
+    """One Slack thread. ``root_ts`` is the ``ts`` of its first message, or ``FLAT_ROOT`` in a flat DM."""
+
+    team_id: str
+    channel_id: str
+    root_ts: str
+
+    def __str__(self) -> str:
+        return f"{self.team_id}/{self.channel_id}/{self.root_ts or 'flat'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file somebody put into a Slack message, by Slack's id and name. Its bytes are not here."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class InboundMessage:
+    """One message from Slack, whichever event brought it.
+
+    ``text`` is Slack's own spelling (entities such as ``<@U1>`` not yet resolved). ``user_id`` is empty for posts
+    of integrations that have no user. ``author_team_id`` differs from ``team_id`` for Slack Connect guests.
+    """
+
+    team_id: str
+    channel_id: str
+    channel_kind: ChannelKind
+    ts: str
+    thread_ts: str | None
+    user_id: str
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+    bot_id: str | None = None
+    app_id: str | None = None
+    author_team_id: str | None = None
+    event_id: str = ""
+
+    @property
+    def is_reply(self) -> bool:
+        """Whether it was written inside a thread (a root carries its own ``ts`` as ``thread_ts``)."""
+        return self.thread_ts is not None and self.thread_ts != self.ts
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPressed:
+    """Somebody pressed Retry under a turn that failed."""
+
+    team_id: str
+    channel_id: str
+    message_ts: str
+    thread_ts: str | None
+    user_id: str
+    turn_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """An event or action that asks nothing of us. ``reason`` is for the log."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BotIdentity:
+    """Who we are in one team: from ``auth.test``."""
+
+    team_id: str
+    team_name: str
+    user_id: str
+    bot_id: str
+    app_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A Slack user as people see them. ``name`` is the display name, else the real name, else the id."""
+
+    user_id: str
+    name: str
+    is_bot: bool = False
+
+
+class TurnKind(StrEnum):
+    """What a stored message asks for."""
+
+    ASK = "ask"
+    """An agent run."""
+    RESET = "reset"
+    """``new`` in a flat DM: the next turn starts a fresh conversation. Ordered like an ask."""
+    NOTICE = "notice"
+    """One sentence of ours, without a run (greeting, refusal, confirmation). Does not wait for running turns."""
+    CONTEXT = "context"
+    """Nothing now; its text goes along with the next ask of the thread."""
+
+
+class TurnState(StrEnum):
+    """How far a turn is. ``CONTEXT`` rows are stored as DONE: they wait for nobody."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Notice(StrEnum):
+    """The sentences we say ourselves, by name; ``slackbot.errors.SENTENCES`` holds their wording."""
+
+    GREETING = "greeting"
+    QUIET = "quiet"
+    LISTENING = "listening"
+    RESET = "reset"
+    CHANNEL_NOT_ALLOWED = "channel_not_allowed"
+    USER_NOT_ALLOWED = "user_not_allowed"
+    TOO_MANY_TURNS = "too_many_turns"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A Slack thread and the Noxus conversation bound to it (none before its first ask)."""
+
+    id: int
+    thread: ThreadKey
+    channel_kind: ChannelKind
+    agent_conversation_id: str | None = None
+    mention_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One inbound message that a worker has claimed, and the work of answering it."""
+
+    id: int
+    conversation: Conversation
+    kind: TurnKind
+    ts: str
+    user_id: str
+    text: str
+    attachments: tuple[Attachment, ...]
+    notice: Notice | None
+    is_reply: bool
+    """Whether the message was written inside a thread: then that thread may hold older messages."""
+    attempt: int
+    """1 for the first try; a retry or a requeue after a crash counts up."""
+    submitted: bool
+    """Whether the message may already have reached Noxus. Such a turn is never sent again by itself."""
+    accepted_at: float
+    """Epoch seconds by the database's clock."""
+
+    @property
+    def thread(self) -> ThreadKey:
+        return self.conversation.thread
+
+
+@dataclass(frozen=True, slots=True)
+class PartRecord:
+    """A Slack message that carries part ``index`` of a turn's reply. A placeholder carries no agent text yet."""
+
+    index: int
+    ts: str
+    placeholder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContextMessage:
+    """Something said in the thread that was not answered, or before the agent was there."""
+
+    ts: str
+    user_id: str
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+    from_agent: bool = False
+
+
+# --- what we show in Slack ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PartRef:
+    """Names a part of a reply inside Slack's message metadata, so that it can be found again."""
+
+    turn_id: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What one Slack message of ours shows: agent text, then one sentence of ours, then buttons."""
+
+    markdown: str = ""
+    notice: str = ""
+    retry_turn: int | None = None
+
+
+# --- what the agent says -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer. Pieces of one block are glued; different blocks are separate paragraphs."""
+
+    block: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """The agent is thinking aloud. The thoughts themselves stay out of the answer."""
+
+    block: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    """The agent called a tool; ``name`` is the wire name."""
+
+    call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    """A tool call came back. ``name`` is empty when its start was not seen."""
+
+    call_id: str
+    name: str
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequested:
+    """A tool call waits for a human's yes or no, which can only be given in Noxus."""
+
+    call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something the agent cites. ``url`` is empty for a document without an address."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileOffered:
+    """The agent made a file. ``url`` may be a ``data:`` URI or a Noxus address."""
+
+    url: str
+    media_type: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The agent is done. ``reason`` is the wire's ``finishReason``, empty when not said. More events may follow."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownFrame:
+    """A frame we do not know or do not use. ``kind`` is for the log."""
+
+    kind: str
+
+
+AgentEvent: TypeAlias = (
+    TextDelta
+    | Reasoning
+    | ToolStarted
+    | ToolFinished
+    | ApprovalRequested
+    | Source
+    | FileOffered
+    | RunFinished
+    | UnknownFrame
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTarget:
+    """Which agent answers: an agent, or a chat flow. Exactly one of the two ids is set."""
+
+    agent_id: str | None = None
+    flow_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentProfile:
+    """What the agent's own settings say about how it wants to be shown."""
+
+    name: str = ""
+    introductory_message: str = ""
+    tool_messages: dict[str, str] = field(default_factory=dict)
+    """Tool type to the text shown while it runs (``tool_display_message_start``); invisible tools are absent."""
+    hidden_tools: frozenset[str] = frozenset()

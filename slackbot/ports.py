@@ -1,0 +1,79 @@
+"""The two things we talk to: Slack as ``Chat``, Noxus as ``Agent``. No optional members."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from slackbot.domain import (
+    AgentEvent,
+    AgentProfile,
+    AgentTarget,
+    Body,
+    ContextMessage,
+    PartRecord,
+    PartRef,
+    Person,
+    ThreadKey,
+)
+
+
+class Chat(Protocol):
+    """Slack, as far as a conversation needs it. Every call takes its token from the thread's team.
+
+    All methods raise ``ChatError`` or one of its kinds, and nothing else, when Slack refuses or cannot be reached.
+    """
+
+    async def set_status(self, thread: ThreadKey, status: str) -> bool:
+        """Show ``status`` under the thread; the empty string clears it. False where Slack has no place for one
+        (flat DM) or refuses it: then the caller shows a placeholder. Slack clears it when we post, or after 2 minutes.
+        """
+
+    async def post(self, thread: ThreadKey, body: Body, part: PartRef | None = None) -> str:
+        """Post a message into the thread and return its ``ts``. Waits for the rate budget; after a 429 it waits
+        again and retries. ``part`` goes into the message's metadata."""
+
+    async def edit(self, thread: ThreadKey, ts: str, body: Body) -> None:
+        """Replace one of our messages. Takes no budget and never retries a 429 (``ChatRateLimited``): what should be
+        shown may be newer by then, so the caller decides."""
+
+    async def delete(self, thread: ThreadKey, ts: str) -> None:
+        """Remove one of our messages; one that is gone already is no error."""
+
+    async def whisper(self, thread: ThreadKey, user_id: str, text: str) -> None:
+        """Tell one person something in the thread that nobody else sees."""
+
+    async def history(self, thread: ThreadKey, *, before_ts: str, limit: int) -> list[ContextMessage]:
+        """What people and the agent said in the thread before ``before_ts``, oldest first, newest ``limit`` kept."""
+
+    async def find_parts(self, thread: ThreadKey, turn_id: int) -> list[PartRecord]:
+        """Messages of ours in the thread whose metadata names this turn, by part index."""
+
+    async def people(self, team_id: str, user_ids: Collection[str]) -> dict[str, Person]:
+        """Who these users are. Unknown ones come back named by their id; never raises for a single user."""
+
+    async def channel_names(self, team_id: str, channel_ids: Collection[str]) -> dict[str, str]:
+        """Names of channels without ``#``; those that cannot be read are left out."""
+
+
+class Agent(Protocol):
+    """Noxus, as far as a conversation needs it. Methods raise ``AgentError`` kinds and nothing else."""
+
+    async def create_conversation(self, target: AgentTarget, name: str) -> str:
+        """A new conversation bound to the agent or chat flow; returns its id.
+
+        Raises ``AgentUnknown`` when the agent does not exist."""
+
+    def ask(self, conversation_id: str, content: str) -> AbstractAsyncContextManager[AsyncIterator[AgentEvent]]:
+        """Send one user message and read the answer as it grows.
+
+        Sends at most once: only a 429 or a failed connect, when nothing was sent, is tried again. Entering raises
+        when the message was not taken (``ConversationGone``, ``ConversationFull``, ``AgentKeyRejected``,
+        ``AgentBusy``, ``AgentRefused``, ``AgentUnavailable``). Iterating ends after the answer is complete, and raises
+        ``StreamBroken``, ``AgentTimedOut``, ``ConversationFull`` or ``AgentRunFailed`` when it will not be. Leaving
+        closes the connection.
+        """
+
+    async def profile(self, target: AgentTarget) -> AgentProfile:
+        """How the agent wants to be shown. Remembered for ten minutes; an empty profile when it cannot be read."""

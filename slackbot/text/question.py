@@ -1,0 +1,79 @@
+"""What the agent is told: the message in readable words, with names and with what it has not seen yet. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from slackbot.domain import Attachment, ContextMessage, Turn
+from slackbot.text.inbound import Entities, entities, readable, without_mention
+
+CONTEXT_MESSAGES = 50
+CONTEXT_CHARS = 20_000
+CONTEXT_HEADING = "Said before in this thread, for you to know:"
+AGENT_NAME = "You"
+
+
+def who_and_where(turn: Turn, context: Iterable[ContextMessage], *, bot_user_id: str, name_author: bool) -> Entities:
+    """The ids of people and channels whose names ``content`` needs."""
+    texts = [without_mention(turn.text, bot_user_id)]
+    people = {turn.user_id} if name_author else set()
+    for message in context:
+        texts.append(message.text)
+        if not message.from_agent:
+            people.add(message.user_id)
+    found = [entities(text) for text in texts]
+    return Entities(
+        users=frozenset(people.union(*(each.users for each in found))) - {""},
+        channels=frozenset[str]().union(*(each.channels for each in found)),
+    )
+
+
+def content(
+    turn: Turn,
+    context: Sequence[ContextMessage],
+    *,
+    people: Mapping[str, str],
+    channels: Mapping[str, str],
+    bot_user_id: str,
+    name_author: bool,
+) -> str:
+    """The user message for Noxus.
+
+    ``context`` goes first, bounded to ``CONTEXT_MESSAGES`` and ``CONTEXT_CHARS`` characters, newest kept.
+    ``name_author`` puts the author's display name before the message: in a thread of several people the agent must
+    know who speaks, and Noxus has no field for it.
+    """
+
+    def words(text: str) -> str:
+        return readable(text, people=people, channels=channels)
+
+    asked = _with_attachments(words(without_mention(turn.text, bot_user_id)).strip(), turn.attachments)
+    if name_author:
+        asked = f"{people.get(turn.user_id, turn.user_id)}: {asked}"
+    lines = [
+        f"{AGENT_NAME if said.from_agent else people.get(said.user_id, said.user_id)}: "
+        f"{_with_attachments(words(said.text).strip(), said.attachments)}"
+        for said in context
+    ]
+    kept = _newest(lines)
+    if not kept:
+        return asked
+    return "\n".join([CONTEXT_HEADING, *kept, "", asked])
+
+
+def _newest(lines: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    room = CONTEXT_CHARS
+    for line in reversed(lines[-CONTEXT_MESSAGES:]):
+        room -= len(line) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    return kept[::-1]
+
+
+def _with_attachments(text: str, attachments: Sequence[Attachment]) -> str:
+    if not attachments:
+        return text
+    names = ", ".join(attachment.name for attachment in attachments)
+    return f"{text}\n(Attached in Slack, not passed on to you: {names})".strip()

@@ -1,0 +1,92 @@
+"""What the agent is told: the message, its author, and a bounded past."""
+
+from __future__ import annotations
+
+import pytest
+
+from slackbot.domain import Attachment, ChannelKind, ContextMessage, Conversation, ThreadKey, Turn, TurnKind
+from slackbot.text.question import CONTEXT_CHARS, CONTEXT_HEADING, CONTEXT_MESSAGES, content, who_and_where
+
+PEOPLE = {"UADA": "Ada", "UBEN": "Ben", "UBOT": "agent"}
+
+
+def turn(text: str, attachments: tuple[Attachment, ...] = ()) -> Turn:
+    """A question by Ada."""
+    return Turn(
+        id=1,
+        conversation=Conversation(1, ThreadKey("T1", "C1", "1.0"), ChannelKind.CHANNEL),
+        kind=TurnKind.ASK,
+        ts="9.0",
+        user_id="UADA",
+        text=text,
+        attachments=attachments,
+        notice=None,
+        is_reply=True,
+        attempt=1,
+        submitted=False,
+        accepted_at=0.0,
+    )
+
+
+def told(asked: Turn, context: list[ContextMessage], *, name_author: bool = False) -> str:
+    """The content for Noxus."""
+    return content(asked, context, people=PEOPLE, channels={"C2": "plans"}, bot_user_id="UBOT", name_author=name_author)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<@UBOT> hello", "hello"),
+        ("<@UBOT>: see <#C2> with <@UBEN> &amp; <https://a.test|this>", "see #plans with @Ben & this (https://a.test)"),
+        ("what did <@UBOT> say?", "what did @agent say?"),
+        ("<@UNEW> hi", "@UNEW hi"),
+    ],
+)
+def test_slacks_spelling_becomes_words(text: str, expected: str) -> None:
+    """Names stand for ids; calling the bot is no part of the question."""
+    assert told(turn(text), []) == expected
+
+
+def test_the_newest_of_a_long_past_is_kept() -> None:
+    """At most 50 messages go along, and at most 20,000 characters, newest kept, in order."""
+    many = [ContextMessage(f"{n}.0", "UBEN", f"message {n}") for n in range(80)]
+    lines = told(turn("so?"), many).splitlines()
+    assert lines[0] == CONTEXT_HEADING
+    assert lines[1:-2] == [f"Ben: message {n}" for n in range(80 - CONTEXT_MESSAGES, 80)]
+    long = [ContextMessage(f"{n}.0", "UBEN", str(n) * 6_000) for n in range(5)]
+    asked = told(turn("so?"), long)
+    assert [line[5] for line in asked.splitlines()[1:-2]] == ["2", "3", "4"]
+    assert len(asked) < CONTEXT_CHARS + 100
+
+
+def test_a_single_remark_over_the_bound_is_left_out_whole() -> None:
+    """Half a message could say the opposite of the whole."""
+    assert told(turn("so?"), [ContextMessage("1.0", "UBEN", "x" * (CONTEXT_CHARS + 1))]) == "so?"
+
+
+def test_the_agents_own_words_are_marked() -> None:
+    """In a retold thread the agent recognises itself."""
+    past = [ContextMessage("1.0", "UBOT", "It is sunny.", from_agent=True), ContextMessage("2.0", "UBEN", "really?")]
+    assert told(turn("and now?"), past, name_author=True).splitlines()[1:] == [
+        "You: It is sunny.",
+        "Ben: really?",
+        "",
+        "Ada: and now?",
+    ]
+
+
+def test_only_needed_names_are_asked_for() -> None:
+    """The bot's own mention at the start and the agent's words cost no look-up."""
+    past = [ContextMessage("1.0", "UBOT", "hello <@UBEN>", from_agent=True), ContextMessage("2.0", "UBEN", "<#C2>")]
+    wanted = who_and_where(turn("<@UBOT> hi"), past, bot_user_id="UBOT", name_author=False)
+    assert (wanted.users, wanted.channels) == (frozenset({"UBEN"}), frozenset({"C2"}))
+    alone = who_and_where(turn("<@UBOT> hi"), [], bot_user_id="UBOT", name_author=False)
+    assert (alone.users, alone.channels) == (frozenset(), frozenset())
+
+
+def test_files_are_named() -> None:
+    """Attachments of the question and of the past are told as not passed on."""
+    past = [ContextMessage("1.0", "UBEN", "the plan", (Attachment("F1", "plan.pdf"),))]
+    asked = told(turn("", (Attachment("F2", "a.png"), Attachment("F3", "b.png"))), past)
+    assert "Ben: the plan\n(Attached in Slack, not passed on to you: plan.pdf)" in asked
+    assert asked.endswith("(Attached in Slack, not passed on to you: a.png, b.png)")

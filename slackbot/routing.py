@@ -1,0 +1,168 @@
+"""Which messages get an answer: pure decisions about one inbound message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from slackbot.domain import FLAT_ROOT, BotIdentity, ChannelKind, Conversation, InboundMessage, Notice, ThreadKey
+from slackbot.text.inbound import addressees, without_mention
+
+
+class Followups(StrEnum):
+    """When a message in a thread the agent takes part in needs no mention."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    MENTION = "mention"
+
+
+class DmMode(StrEnum):
+    """Whether each top-level DM is a thread of its own, or the whole DM is one conversation."""
+
+    THREAD = "thread"
+    FLAT = "flat"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the operator allows. Empty allow-lists allow everything; 0 turns a minute means no limit."""
+
+    followups: Followups = Followups.AUTO
+    dm_mode: DmMode = DmMode.THREAD
+    allowed_channels: frozenset[str] = frozenset()
+    allowed_users: frozenset[str] = frozenset()
+    answer_bots: bool = False
+    answer_external_users: bool = False
+    turns_per_user_per_minute: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadFacts:
+    """What is stored about the thread a message was written in."""
+
+    conversation: Conversation | None = None
+    last_asker: str | None = None
+    """Who wrote the newest message that the agent was asked to answer."""
+    others_wrote_since: bool = False
+    """Whether anybody else wrote below the answer to it (below the question, while it is not answered)."""
+    asks_last_minute: int = 0
+    """Questions of this author in this team during the last 60 seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunTurn:
+    """The agent answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAsContext:
+    """Not for the agent now; it goes along with the next question of the thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """One sentence of ours instead of an agent run; ``mention_only`` also changes the thread."""
+
+    notice: Notice
+    mention_only: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartAfresh:
+    """The flat DM forgets its conversation, in order with the questions around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """Nothing is stored or said. ``reason`` is for the log."""
+
+    reason: str
+
+
+Decision: TypeAlias = RunTurn | KeepAsContext | Say | StartAfresh | Ignore
+
+
+def thread_of(message: InboundMessage, rules: Rules) -> ThreadKey:
+    """The thread a message belongs to, and its answer goes into."""
+    if message.is_reply and message.thread_ts is not None:
+        root = message.thread_ts
+    elif message.channel_kind is ChannelKind.DM and rules.dm_mode is DmMode.FLAT:
+        root = FLAT_ROOT
+    else:
+        root = message.ts
+    return ThreadKey(message.team_id, message.channel_id, root)
+
+
+def not_for_us(message: InboundMessage, me: BotIdentity, rules: Rules) -> Ignore | None:
+    """Reasons to leave a message alone that need no look into the store."""
+    if message.user_id == me.user_id or (message.bot_id and message.bot_id == me.bot_id):
+        return Ignore("own message")
+    if message.app_id and message.app_id == me.app_id:
+        return Ignore("own app's message")
+    if (message.bot_id or not message.user_id) and not rules.answer_bots:
+        return Ignore("another bot")
+    external = message.author_team_id is not None and message.author_team_id != message.team_id
+    if external and not rules.answer_external_users:
+        return Ignore("external user")
+    return None
+
+
+def decide(message: InboundMessage, facts: ThreadFacts, me: BotIdentity, rules: Rules) -> Decision:
+    """What to do with a message that ``not_for_us`` let pass."""
+    opening = addressees(message.text)
+    others_addressed = bool(opening) and me.user_id not in opening
+    mentioned = f"<@{me.user_id}>" in message.text or f"<@{me.user_id}|" in message.text
+    private = message.channel_kind is ChannelKind.DM
+    text = without_mention(message.text, me.user_id).strip()
+
+    if private:
+        asked = True
+    elif others_addressed:
+        asked = False
+    elif message.bot_id or not message.user_id:
+        # Two bots that follow each other up without a mention never stop.
+        asked = mentioned
+    else:
+        asked = mentioned or _follows_up(message, facts, rules)
+    if not asked:
+        return KeepAsContext() if _takes_part(facts) else Ignore("not addressed to the agent")
+
+    if forbidden := _forbidden(message, rules):
+        return Say(forbidden)
+    if mentioned or private:
+        if not text and not message.attachments:
+            return Say(Notice.GREETING)
+        match text.lower():
+            case "quiet" if not private:
+                return Say(Notice.QUIET, mention_only=True)
+            case "listen" if not private:
+                return Say(Notice.LISTENING, mention_only=False)
+            case "new" if thread_of(message, rules).root_ts == FLAT_ROOT:
+                return StartAfresh()
+    if rules.turns_per_user_per_minute and facts.asks_last_minute >= rules.turns_per_user_per_minute:
+        return Say(Notice.TOO_MANY_TURNS)
+    return RunTurn()
+
+
+def _takes_part(facts: ThreadFacts) -> bool:
+    """Whether the agent was asked in the thread, or told to be quiet in it; a greeting or a refusal is not enough."""
+    return facts.last_asker is not None or (facts.conversation is not None and facts.conversation.mention_only)
+
+
+def _follows_up(message: InboundMessage, facts: ThreadFacts, rules: Rules) -> bool:
+    if facts.last_asker is None or facts.conversation is None or facts.conversation.mention_only:
+        return False
+    if rules.followups is Followups.AUTO:
+        return message.user_id == facts.last_asker and not facts.others_wrote_since
+    return rules.followups is Followups.ALWAYS
+
+
+def _forbidden(message: InboundMessage, rules: Rules) -> Notice | None:
+    private = message.channel_kind is ChannelKind.DM
+    if rules.allowed_channels and not private and message.channel_id not in rules.allowed_channels:
+        return Notice.CHANNEL_NOT_ALLOWED
+    if rules.allowed_users and message.user_id not in rules.allowed_users:
+        return Notice.USER_NOT_ALLOWED
+    return None

@@ -1,0 +1,9 @@
+"""Everything that must survive a restart: conversations, turns and the parts of their replies."""
+
+from __future__ import annotations
+
+from slackbot.store.errors import DatabaseInUse, StoreError
+from slackbot.store.store import Store
+from slackbot.store.values import Accepted, Counts, Retry
+
+__all__ = ["Accepted", "Counts", "DatabaseInUse", "Retry", "Store", "StoreError"]

@@ -1,0 +1,187 @@
+"""Taking one message in, inside a transaction that may hold others: what is known, what is decided, what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import aliased
+
+from slackbot.domain import ChannelKind, Conversation, InboundMessage, ThreadKey, TurnKind, TurnState
+from slackbot.routing import Decision, Ignore, KeepAsContext, RunTurn, Say, StartAfresh, ThreadFacts
+from slackbot.store.engine import Database
+from slackbot.store.models import ConversationRow, PartRow, TurnRow, epoch_now, is_ordered, is_queued, is_running
+from slackbot.store.values import Accepted
+
+Decide: TypeAlias = Callable[[ThreadFacts], Decision]
+
+RATE_WINDOW = 60.0
+"""Seconds over which a person's questions are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message at the door. ``decide`` runs in another thread, with a transaction open: it must be quick and must
+    not touch anything shared."""
+
+    message: InboundMessage
+    thread: ThreadKey
+    decide: Decide
+
+
+def take_in(database: Database, connection: Connection, arrival: Arrival) -> Accepted:
+    """Store what the message asks for. A message that is stored already changes nothing."""
+    message, key = arrival.message, arrival.thread
+    thread = {"team_id": key.team_id, "channel_id": key.channel_id, "root_ts": key.root_ts}
+    row = connection.execute(_KNOWN, {**thread, "ts": message.ts, "user_id": message.user_id}).one()
+    if row.stored is not None:
+        return _duplicate(row.stored)
+    decision = arrival.decide(_facts(row, key))
+    if isinstance(decision, Ignore):
+        return Accepted(decision)
+    conversation_id = row.conversation_id
+    if conversation_id is None:
+        conversation_id = _start_conversation(database, connection, thread, message.channel_kind)
+    kind, notice = _kind(decision)
+    values = {
+        "conversation_id": conversation_id,
+        "team_id": message.team_id,
+        "channel_id": message.channel_id,
+        "ts": message.ts,
+        "user_id": message.user_id,
+        "kind": kind.value,
+        "state": (TurnState.DONE if kind is TurnKind.CONTEXT else TurnState.QUEUED).value,
+        "text": message.text if kind in {TurnKind.ASK, TurnKind.CONTEXT} else None,
+        "attachments": [[file.id, file.name] for file in message.attachments],
+        "notice": notice,
+        "is_reply": message.is_reply,
+        "attempt": 1,
+    }
+    turn_id = connection.execute(database.insert_new(TurnRow), values).scalar_one_or_none()
+    if turn_id is None:
+        # Another replica committed the same message since we looked.
+        return _duplicate(None)
+    if isinstance(decision, Say) and decision.mention_only is not None:
+        connection.execute(
+            update(ConversationRow)
+            .where(ConversationRow.id == conversation_id)
+            .values(mention_only=decision.mention_only)
+        )
+    return Accepted(decision, turn_id=turn_id, waiting=kind in {TurnKind.ASK, TurnKind.RESET} and bool(row.busy))
+
+
+def _duplicate(turn_id: int | None) -> Accepted:
+    return Accepted(Ignore("already stored"), duplicate=True, turn_id=turn_id)
+
+
+def _kind(decision: RunTurn | KeepAsContext | Say | StartAfresh) -> tuple[TurnKind, str | None]:
+    match decision:
+        case RunTurn():
+            return TurnKind.ASK, None
+        case StartAfresh():
+            return TurnKind.RESET, None
+        case Say(notice=notice):
+            return TurnKind.NOTICE, notice.value
+        case KeepAsContext():
+            return TurnKind.CONTEXT, None
+
+
+def _start_conversation(database: Database, connection: Connection, thread: dict[str, str], kind: ChannelKind) -> int:
+    created = connection.execute(
+        database.insert_new(ConversationRow), {**thread, "channel_kind": kind.value, "mention_only": False}
+    )
+    if (conversation_id := created.scalar_one_or_none()) is not None:
+        return conversation_id
+    # Another replica started it since we looked.
+    return connection.execute(select(ConversationRow.id).where(_IS_THREAD), thread).scalar_one()
+
+
+_IS_THREAD = and_(
+    ConversationRow.team_id == bindparam("team_id"),
+    ConversationRow.channel_id == bindparam("channel_id"),
+    ConversationRow.root_ts == bindparam("root_ts"),
+)
+
+
+def _known() -> Select[Any]:
+    """Everything that a decision needs, in one round trip. Each part is a look into an index."""
+    asked, turn = aliased(TurnRow), aliased(TurnRow)
+    here = turn.conversation_id == ConversationRow.id
+    newest_ask = (
+        select(turn.id)
+        .where(here, turn.kind == TurnKind.ASK.value)
+        .order_by(turn.ts.desc())
+        .limit(1)
+        .correlate(ConversationRow)
+        .scalar_subquery()
+    )
+    last_part = select(func.max(PartRow.ts)).where(PartRow.turn_id == asked.id).correlate(asked).scalar_subquery()
+    ended = asked.state.in_([TurnState.DONE.value, TurnState.FAILED.value])
+    answered_at = case((ended, func.coalesce(last_part, asked.ts)), else_=asked.ts)
+    wrote_since = exists().where(here, turn.ts > answered_at, turn.user_id != asked.user_id)
+    runs = exists().where(here, is_running(turn), is_ordered(turn))
+    queued_before = exists().where(here, is_queued(turn), is_ordered(turn), turn.ts < bindparam("ts"))
+    stored = select(turn.id).where(
+        turn.team_id == bindparam("team_id"), turn.channel_id == bindparam("channel_id"), turn.ts == bindparam("ts")
+    )
+    asks = select(func.count()).where(
+        turn.team_id == bindparam("team_id"),
+        turn.user_id == bindparam("user_id"),
+        turn.kind == TurnKind.ASK.value,
+        turn.accepted_at > epoch_now() - RATE_WINDOW,
+    )
+    # One row even when the thread is new.
+    always = select(literal_column("1").label("one")).subquery()
+    return (
+        select(
+            ConversationRow.id.label("conversation_id"),
+            ConversationRow.channel_kind,
+            ConversationRow.agent_conversation_id,
+            ConversationRow.mention_only,
+            asked.user_id.label("last_asker"),
+            wrote_since.correlate(ConversationRow, asked).label("others_wrote_since"),
+            or_(runs.correlate(ConversationRow), queued_before.correlate(ConversationRow)).label("busy"),
+            stored.scalar_subquery().label("stored"),
+            asks.scalar_subquery().label("asks"),
+        )
+        .select_from(always)
+        .outerjoin(ConversationRow, _IS_THREAD)
+        .outerjoin(asked, asked.id == newest_ask)
+    )
+
+
+# Built once: building it takes ten times as long as running it.
+_KNOWN = _known()
+
+
+def _facts(row: Row[Any], thread: ThreadKey) -> ThreadFacts:
+    conversation = None
+    if row.conversation_id is not None:
+        conversation = Conversation(
+            id=row.conversation_id,
+            thread=thread,
+            channel_kind=ChannelKind(row.channel_kind),
+            agent_conversation_id=row.agent_conversation_id,
+            mention_only=row.mention_only,
+        )
+    return ThreadFacts(
+        conversation=conversation,
+        last_asker=row.last_asker,
+        others_wrote_since=bool(row.others_wrote_since),
+        asks_last_minute=row.asks,
+    )

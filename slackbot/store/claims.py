@@ -1,0 +1,149 @@
+"""Which turn may run next, and who holds it. One running question per thread, oldest ``ts`` first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Double, Row, ScalarSelect, and_, bindparam, case, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from slackbot.domain import (
+    Attachment,
+    ChannelKind,
+    Conversation,
+    Notice,
+    ThreadKey,
+    Turn,
+    TurnKind,
+    TurnState,
+)
+from slackbot.store.engine import Database
+from slackbot.store.models import ConversationRow, TurnRow, epoch_now, is_ordered, is_queued, is_running
+
+_RACES = 5
+"""Lost races in a row after which a claim comes back with nothing; the next poll tries again."""
+
+
+async def claim(database: Database, owner: str, lease_seconds: float) -> Turn | None:
+    """Take the next turn that may run, abandoned ones first."""
+    for _ in range(_RACES):
+        try:
+            async with database.writing() as connection:
+                for take in _TAKE:
+                    taken = await connection.execute(take, {"owner_name": owner, "lease_seconds": lease_seconds})
+                    if (turn_id := taken.scalar_one_or_none()) is not None:
+                        return _turn((await connection.execute(_LOAD, {"turn_id": turn_id})).one())
+                return None
+        except IntegrityError:
+            # Between our look and our update another replica started a turn of the same thread.
+            continue
+    return None
+
+
+def _abandoned() -> ScalarSelect[int]:
+    """A running turn whose owner has not renewed in time."""
+    turn = aliased(TurnRow)
+    return (
+        select(turn.id)
+        .where(is_running(turn), turn.lease_until <= epoch_now())
+        .order_by(turn.lease_until)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+
+
+def _next_queued() -> ScalarSelect[int]:
+    """The first accepted turn that has to wait for no other one of its thread.
+
+    An older one of the thread counts even when it may not start yet: a postponed question keeps its place.
+    """
+    turn, other = aliased(TurnRow), aliased(TurnRow)
+    beside = and_(other.conversation_id == turn.conversation_id, is_ordered(other))
+    # Not NOT EXISTS, which PostgreSQL may answer by reading every running turn first.
+    running = select(other.id).where(beside, is_running(other)).limit(1).scalar_subquery()
+    older = select(other.id).where(beside, is_queued(other), other.ts < turn.ts).limit(1).scalar_subquery()
+    return (
+        select(turn.id)
+        .where(
+            is_queued(turn),
+            turn.available_at <= epoch_now(),
+            or_(turn.kind == TurnKind.NOTICE.value, and_(running.is_(None), older.is_(None))),
+        )
+        .order_by(turn.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+
+
+def _taking(candidate: ScalarSelect[int]) -> ReturningUpdate[int]:
+    crashed = is_running(TurnRow) & TurnRow.submitted_at.is_(None)
+    return (
+        update(TurnRow)
+        .where(TurnRow.id == candidate)
+        .values(
+            state=TurnState.RUNNING.value,
+            owner=bindparam("owner_name"),
+            lease_until=epoch_now() + bindparam("lease_seconds", type_=Double),
+            attempt=case((crashed, TurnRow.attempt + 1), else_=TurnRow.attempt),
+        )
+        .returning(TurnRow.id)
+    )
+
+
+# Built once: building them takes longer than running them.
+_TAKE = (_taking(_abandoned()), _taking(_next_queued()))
+_LOAD = (
+    select(
+        TurnRow.id,
+        TurnRow.kind,
+        TurnRow.ts,
+        TurnRow.user_id,
+        TurnRow.text,
+        TurnRow.attachments,
+        TurnRow.notice,
+        TurnRow.is_reply,
+        TurnRow.attempt,
+        TurnRow.submitted_at,
+        TurnRow.accepted_at,
+        ConversationRow.id.label("conversation_id"),
+        ConversationRow.team_id,
+        ConversationRow.channel_id,
+        ConversationRow.root_ts,
+        ConversationRow.channel_kind,
+        ConversationRow.agent_conversation_id,
+        ConversationRow.mention_only,
+    )
+    .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
+    .where(TurnRow.id == bindparam("turn_id"))
+)
+
+
+def _turn(row: Row[*tuple[Any, ...]]) -> Turn:
+    return Turn(
+        id=row.id,
+        conversation=Conversation(
+            id=row.conversation_id,
+            thread=ThreadKey(row.team_id, row.channel_id, row.root_ts),
+            channel_kind=ChannelKind(row.channel_kind),
+            agent_conversation_id=row.agent_conversation_id,
+            mention_only=row.mention_only,
+        ),
+        kind=TurnKind(row.kind),
+        ts=row.ts,
+        user_id=row.user_id,
+        text=row.text or "",
+        attachments=attachments(row.attachments),
+        notice=Notice(row.notice) if row.notice else None,
+        is_reply=row.is_reply,
+        attempt=row.attempt,
+        submitted=row.submitted_at is not None,
+        accepted_at=row.accepted_at,
+    )
+
+
+def attachments(stored: list[list[str]] | None) -> tuple[Attachment, ...]:
+    return tuple(Attachment(file_id, name) for file_id, name in stored or ())

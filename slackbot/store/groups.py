@@ -1,0 +1,110 @@
+"""Group commit: messages that arrive while a commit is under way share the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from sqlalchemy.exc import DBAPIError
+
+from slackbot.store.acceptance import Arrival, take_in
+from slackbot.store.engine import Database
+from slackbot.store.errors import StoreError
+from slackbot.store.values import Accepted
+
+log = logging.getLogger(__name__)
+
+ACCEPT_SECONDS = 2.0
+"""How long a caller waits for the commit: Slack wants its acknowledgement within 3 s.
+https://docs.slack.dev/apis/events-api/#responding"""
+
+GROUP_LIMIT = 100
+WAITING_LIMIT = 1_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    arrival: Arrival
+    accepted: asyncio.Future[Accepted]
+
+
+class GroupWriter:
+    """The one task that writes what arrives. Owned by the store, which closes it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queue: asyncio.Queue[_Waiting | None] = asyncio.Queue(WAITING_LIMIT)
+        self._closed = False
+        self._task = asyncio.create_task(self._run(), name="store-writer")
+
+    async def accept(self, arrival: Arrival) -> Accepted:
+        """Return after the commit that holds this arrival; ``StoreError`` when there was none in time."""
+        if self._closed:
+            raise StoreError("the store is closed")
+        waiting = _Waiting(arrival, asyncio.get_running_loop().create_future())
+        try:
+            async with asyncio.timeout(ACCEPT_SECONDS):
+                await self._queue.put(waiting)
+                return await waiting.accepted
+        except TimeoutError as error:
+            raise StoreError(f"the database did not take a message within {ACCEPT_SECONDS} s") from error
+
+    async def close(self) -> None:
+        """Write what waits, then end."""
+        if not self._closed:
+            self._closed = True
+            await self._queue.put(None)
+        await self._task
+
+    async def _run(self) -> None:
+        while group := await self._next_group():
+            # Whoever gave up has told Slack so, and will get the message again.
+            if wanted := [waiting for waiting in group if not waiting.accepted.done()]:
+                # Replicas that lock the same threads in the same order never wait for each other in a circle.
+                wanted.sort(key=lambda waiting: (waiting.arrival.thread, waiting.arrival.message.ts))
+                await self._settle(wanted)
+
+    async def _next_group(self) -> list[_Waiting]:
+        """At least one arrival; empty when the writer is closed and all is written."""
+        group: list[_Waiting] = []
+        while len(group) < GROUP_LIMIT:
+            if group and self._queue.empty():
+                break
+            waiting = await self._queue.get()
+            if waiting is None:
+                self._queue.put_nowait(None)
+                break
+            group.append(waiting)
+        return group
+
+    async def _settle(self, group: list[_Waiting]) -> None:
+        """Commit the group and tell everybody. When it fails for another reason than the database, each goes alone."""
+        [outcome] = await asyncio.gather(self._commit(group), return_exceptions=True)
+        match outcome:
+            case list():
+                for waiting, accepted in zip(group, outcome, strict=True):
+                    if not waiting.accepted.done():
+                        waiting.accepted.set_result(accepted)
+            case BaseException() if isinstance(outcome, StoreError) or len(group) == 1:
+                for waiting in group:
+                    if not waiting.accepted.done():
+                        waiting.accepted.set_exception(_as_ours(outcome))
+            case error:
+                log.warning("store.group_split", extra={"messages": len(group), "error": type(error).__name__})
+                for waiting in group:
+                    await self._settle([waiting])
+
+    async def _commit(self, group: list[_Waiting]) -> list[Accepted]:
+        return await self._database.write_group(
+            lambda connection: [take_in(self._database, connection, waiting.arrival) for waiting in group]
+        )
+
+
+def _as_ours(error: BaseException) -> BaseException:
+    """A value that the database cannot hold is ours to name; what ``decide`` raises is the caller's own."""
+    if not isinstance(error, DBAPIError | UnicodeError):
+        return error
+    refused = StoreError(f"the database refuses this message: {type(error).__name__}")
+    refused.__cause__ = error
+    return refused

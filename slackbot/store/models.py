@@ -1,0 +1,159 @@
+"""The tables. Private to the store; nothing here leaves it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    literal_column,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, mapped_column
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+class epoch_now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it is
+    """Seconds since 1970 by the database's clock, the only clock that all replicas share."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(epoch_now, "sqlite")
+def _sqlite_now(_now: epoch_now, _compiler: SQLCompiler, **_options: object) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(epoch_now, "postgresql")
+def _postgresql_now(_now: epoch_now, _compiler: SQLCompiler, **_options: object) -> str:
+    # clock_timestamp() would be a moment later, but is volatile: PostgreSQL compares no index with it.
+    return "CAST(extract(epoch FROM statement_timestamp()) AS double precision)"
+
+
+class Base(DeclarativeBase):
+    """Gives every constraint a name, so that a migration can change it on both databases."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class ConversationRow(Base):
+    """A Slack thread and the Noxus conversation bound to it."""
+
+    __tablename__ = "conversations"
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    team_id: Mapped[str] = mapped_column(Text)
+    channel_id: Mapped[str] = mapped_column(Text)
+    root_ts: Mapped[str] = mapped_column(Text)
+    channel_kind: Mapped[str] = mapped_column(Text)
+    agent_conversation_id: Mapped[str | None] = mapped_column(Text)
+    mention_only: Mapped[bool]
+    created_at: Mapped[float] = mapped_column(Double, default=epoch_now())
+
+    # AUTOINCREMENT here and below: an id that Slack's buttons and metadata carry is never given to another row.
+    __table_args__ = (UniqueConstraint("team_id", "channel_id", "root_ts"), {"sqlite_autoincrement": True})
+
+
+class TurnRow(Base):
+    """One inbound message. Text and attachments are there only as long as somebody needs them."""
+
+    __tablename__ = "turns"
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    conversation_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("conversations.id"))
+    team_id: Mapped[str] = mapped_column(Text)
+    channel_id: Mapped[str] = mapped_column(Text)
+    ts: Mapped[str] = mapped_column(Text)
+    user_id: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    text: Mapped[str | None] = mapped_column(Text)
+    attachments: Mapped[list[list[str]] | None] = mapped_column(JSON(none_as_null=True))
+    notice: Mapped[str | None] = mapped_column(Text)
+    is_reply: Mapped[bool]
+    attempt: Mapped[int] = mapped_column(Integer)
+    available_at: Mapped[float] = mapped_column(Double, default=epoch_now())
+    accepted_at: Mapped[float] = mapped_column(Double, default=epoch_now())
+    submitted_at: Mapped[float | None] = mapped_column(Double)
+    finished_at: Mapped[float | None] = mapped_column(Double)
+    owner: Mapped[str | None] = mapped_column(Text)
+    lease_until: Mapped[float | None] = mapped_column(Double)
+    error: Mapped[str | None] = mapped_column(Text)
+
+    # One message is one turn, whichever events bring it. Here and below the column that tells rows apart comes first:
+    # then a database that knows nothing about its data yet still picks the right index.
+    __table_args__ = (UniqueConstraint("ts", "channel_id", "team_id"), {"sqlite_autoincrement": True})
+
+
+class PartRow(Base):
+    """One Slack message that carries a piece of a turn's reply."""
+
+    __tablename__ = "parts"
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    turn_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("turns.id"))
+    index: Mapped[int] = mapped_column(Integer)
+    ts: Mapped[str] = mapped_column(Text)
+    placeholder: Mapped[bool]
+
+    __table_args__ = (UniqueConstraint("turn_id", "index"), {"sqlite_autoincrement": True})
+
+
+# --- the conditions that queries and partial indexes share: a database uses such an index only for the same words ---
+
+TurnLike: TypeAlias = type[TurnRow]
+"""``TurnRow`` or an alias of it."""
+
+
+def is_queued(turn: TurnLike) -> ColumnElement[bool]:
+    return turn.state == literal_column("'queued'")
+
+
+def is_running(turn: TurnLike) -> ColumnElement[bool]:
+    return turn.state == literal_column("'running'")
+
+
+def is_ordered(turn: TurnLike) -> ColumnElement[bool]:
+    """Questions and resets: one at a time in a thread. Notices and context wait for nobody."""
+    return turn.kind.in_([literal_column("'ask'"), literal_column("'reset'")])
+
+
+def is_kept_context(turn: TurnLike) -> ColumnElement[bool]:
+    """What waits to go along with the next question of its thread."""
+    return (turn.kind == literal_column("'context'")) & turn.text.is_not(None)
+
+
+def _index(
+    name: str, *columns: InstrumentedAttribute[Any], where: ColumnElement[bool] | None = None, unique: bool = False
+) -> None:
+    Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+# Two replicas that claim two turns of one thread at the same moment: the second fails here.
+_index("uq_turns_running", TurnRow.conversation_id, unique=True, where=is_running(TurnRow) & is_ordered(TurnRow))
+_index("ix_turns_queued", TurnRow.id, where=is_queued(TurnRow))
+_index("ix_turns_queued_order", TurnRow.conversation_id, TurnRow.ts, where=is_queued(TurnRow) & is_ordered(TurnRow))
+_index("ix_turns_leases", TurnRow.lease_until, where=is_running(TurnRow))
+_index("ix_turns_author", TurnRow.user_id, TurnRow.team_id, TurnRow.accepted_at)
+_index("ix_turns_context", TurnRow.conversation_id, TurnRow.ts, where=is_kept_context(TurnRow))
+_index("ix_turns_thread", TurnRow.conversation_id, TurnRow.ts, TurnRow.user_id)

@@ -1,0 +1,272 @@
+"""The named operations on what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, and_, case, delete, func, select, update
+
+from slackbot.domain import ContextMessage, InboundMessage, PartRecord, ThreadKey, Turn, TurnState
+from slackbot.store import claims
+from slackbot.store.acceptance import Arrival, Decide
+from slackbot.store.engine import Database, parse_url, sqlite_file
+from slackbot.store.groups import GroupWriter
+from slackbot.store.lock import DatabaseLock
+from slackbot.store.models import ConversationRow, PartRow, TurnRow, epoch_now, is_kept_context, is_queued, is_running
+from slackbot.store.values import Accepted, Counts, Retry
+
+CONTEXT_LIMIT = 200
+"""Unanswered messages of a thread that can go along with its next question; the newest are kept."""
+
+
+class Store:
+    """What must survive a restart. Every method is one short transaction, and raises ``StoreError`` when the
+    database fails; ``owner`` is the name of the process that claimed the turn."""
+
+    def __init__(self, database: Database, lock: DatabaseLock | None) -> None:
+        self._database = database
+        self._lock = lock
+        self._writer = GroupWriter(database)
+
+    @classmethod
+    async def open(cls, url: str, *, exclusive: bool = False) -> Store:
+        """Connect to a migrated database. ``exclusive`` is for a process that runs turns: on SQLite it must be the
+        only one, else ``DatabaseInUse`` is raised; PostgreSQL takes any number of them."""
+        parsed = parse_url(url)
+        file = sqlite_file(parsed)
+        lock = DatabaseLock(file) if exclusive and file else None
+        database = Database(parsed)
+        try:
+            await database.check()
+        except BaseException:
+            await database.close()
+            if lock:
+                lock.release()
+            raise
+        return cls(database, lock)
+
+    async def close(self) -> None:
+        """Write what waits to be accepted, then let go of the database."""
+        try:
+            await self._writer.close()
+        finally:
+            await self._database.close()
+            if self._lock:
+                self._lock.release()
+
+    # --- intake
+
+    async def accept(self, message: InboundMessage, thread: ThreadKey, decide: Decide) -> Accepted:
+        """Decide about a message and store what that asks for, in one transaction; return after its commit.
+
+        ``decide`` gets what is stored about the thread. It is called in another thread, perhaps more than once, and
+        must not wait. Raises within 2.5 s: what ``decide`` raises, or ``StoreError``; then the message must not be
+        acknowledged.
+        """
+        return await self._writer.accept(Arrival(message, thread, decide))
+
+    async def retry(self, turn_id: int, team_id: str, channel_id: str, user_id: str) -> Retry:
+        """Queue a failed turn again, for the person who asked. Two presses queue it once."""
+        async with self._database.writing() as connection:
+            requeued = await connection.execute(
+                update(TurnRow)
+                .where(
+                    TurnRow.id == turn_id,
+                    TurnRow.team_id == team_id,
+                    TurnRow.channel_id == channel_id,
+                    TurnRow.user_id == user_id,
+                    TurnRow.state == TurnState.FAILED.value,
+                )
+                .values(
+                    state=TurnState.QUEUED.value,
+                    attempt=TurnRow.attempt + 1,
+                    available_at=epoch_now(),
+                    submitted_at=None,
+                    finished_at=None,
+                    error=None,
+                )
+                .returning(TurnRow.id)
+            )
+            if requeued.scalar_one_or_none() is not None:
+                return Retry.REQUEUED
+            asker = await connection.execute(
+                select(TurnRow.user_id).where(
+                    TurnRow.id == turn_id, TurnRow.team_id == team_id, TurnRow.channel_id == channel_id
+                )
+            )
+        match asker.scalar_one_or_none():
+            case None:
+                return Retry.UNKNOWN
+            case asked_by if asked_by != user_id:
+                return Retry.NOT_ASKER
+        return Retry.NOT_FAILED
+
+    # --- holding a turn
+
+    async def claim(self, owner: str, lease_seconds: float) -> Turn | None:
+        """The next turn that may run, now RUNNING and held by ``owner`` for ``lease_seconds``; None when there is none.
+
+        Turns whose lease ran out come first. One that was submitted comes back with that flag and its attempt
+        number; one that was not counts a further attempt. Else the first accepted turn whose thread has no running
+        question and no older queued one; notices wait for nobody.
+        """
+        return await claims.claim(self._database, owner, lease_seconds)
+
+    async def renew(self, owner: str, turn_ids: Collection[int], lease_seconds: float) -> frozenset[int]:
+        """Hold these turns for ``lease_seconds`` from now; returns those that are still the owner's."""
+        async with self._database.writing() as connection:
+            renewed = await connection.execute(
+                update(TurnRow)
+                .where(TurnRow.id.in_(sorted(turn_ids)), TurnRow.owner == owner, is_running(TurnRow))
+                .values(lease_until=epoch_now() + lease_seconds)
+                .returning(TurnRow.id)
+            )
+            return frozenset(renewed.scalars())
+
+    async def void_leases(self) -> None:
+        """End every lease at once, when the lock file proves that their owners are dead; else leave them alone."""
+        if self._lock is None:
+            return
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(TurnRow)
+                .where(is_running(TurnRow), TurnRow.owner.is_not(None))
+                .values(owner=None, lease_until=epoch_now())
+            )
+
+    async def mark_submitted(self, turn_id: int, owner: str) -> bool:
+        """Record, before the message goes to Noxus, that it may have arrived. False when the turn is no longer the
+        owner's or its lease is over: then the message must not be sent."""
+        return await self._change(
+            _is_held(turn_id, owner) & (TurnRow.lease_until > epoch_now()), submitted_at=epoch_now()
+        )
+
+    async def postpone(self, turn_id: int, owner: str, seconds: float) -> bool:
+        """Give the turn back, to be claimed again after ``seconds``. It keeps its place in the thread."""
+        later = epoch_now() + seconds
+        submitted = TurnRow.submitted_at.is_not(None)
+        return await self._change(
+            _is_held(turn_id, owner),
+            owner=None,
+            # A submitted turn goes on where it was, so it stays RUNNING and keeps the thread to itself.
+            state=case((submitted, TurnState.RUNNING.value), else_=TurnState.QUEUED.value),
+            lease_until=case((submitted, later), else_=None),
+            available_at=later,
+        )
+
+    async def finish(self, turn_id: int, owner: str) -> bool:
+        """The turn is DONE. Its words, and the unanswered messages that went along with it, are forgotten."""
+        async with self._database.writing() as connection:
+            finished = await connection.execute(
+                update(TurnRow)
+                .where(_is_held(turn_id, owner))
+                .values(**_ended(TurnState.DONE), text=None, attachments=None)
+                .returning(TurnRow.conversation_id, TurnRow.ts, TurnRow.submitted_at)
+            )
+            turn = finished.one_or_none()
+            if turn is not None and turn.submitted_at is not None:
+                await connection.execute(
+                    update(TurnRow)
+                    .where(
+                        TurnRow.conversation_id == turn.conversation_id,
+                        is_kept_context(TurnRow),
+                        TurnRow.ts < turn.ts,
+                        # What arrived later did not go along, whatever its ts says.
+                        TurnRow.accepted_at <= turn.submitted_at,
+                    )
+                    .values(text=None, attachments=None)
+                )
+            return turn is not None
+
+    async def fail(self, turn_id: int, owner: str, code: str) -> bool:
+        """The turn is FAILED for the reason ``code``. Its words are kept, because Retry needs them."""
+        return await self._change(_is_held(turn_id, owner), **_ended(TurnState.FAILED), error=code)
+
+    async def _change(self, condition: ColumnElement[bool], **values: object) -> bool:
+        async with self._database.writing() as connection:
+            changed = await connection.execute(update(TurnRow).where(condition).values(**values).returning(TurnRow.id))
+            return changed.scalar_one_or_none() is not None
+
+    # --- the thread
+
+    async def bind(self, conversation_id: int, agent_conversation_id: str | None) -> None:
+        """Remember which Noxus conversation the thread goes on in; None forgets it."""
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(ConversationRow)
+                .where(ConversationRow.id == conversation_id)
+                .values(agent_conversation_id=agent_conversation_id)
+            )
+
+    async def context_for(self, turn: Turn) -> list[ContextMessage]:
+        """What was said before the turn and not answered, oldest first, the newest ``CONTEXT_LIMIT``."""
+        async with self._database.reading() as connection:
+            rows = await connection.execute(
+                select(TurnRow.ts, TurnRow.user_id, TurnRow.text, TurnRow.attachments)
+                .where(
+                    TurnRow.conversation_id == turn.conversation.id,
+                    is_kept_context(TurnRow),
+                    TurnRow.ts < turn.ts,
+                )
+                .order_by(TurnRow.ts.desc())
+                .limit(CONTEXT_LIMIT)
+            )
+            newest_first = rows.all()
+        return [
+            ContextMessage(row.ts, row.user_id, row.text or "", claims.attachments(row.attachments))
+            for row in reversed(newest_first)
+        ]
+
+    async def speakers(self, conversation_id: int) -> int:
+        """How many people wrote in the thread, as far as it is stored."""
+        async with self._database.reading() as connection:
+            counted = await connection.execute(
+                select(func.count(TurnRow.user_id.distinct())).where(TurnRow.conversation_id == conversation_id)
+            )
+            return counted.scalar_one()
+
+    # --- the parts of a reply
+
+    async def record_part(self, turn_id: int, part: PartRecord) -> None:
+        """Remember the Slack message that carries this part, in place of an earlier one."""
+        insert = self._database.insert(PartRow).values(
+            turn_id=turn_id, index=part.index, ts=part.ts, placeholder=part.placeholder
+        )
+        async with self._database.writing() as connection:
+            await connection.execute(
+                insert.on_conflict_do_update(
+                    index_elements=[PartRow.turn_id, PartRow.index],
+                    set_={"ts": part.ts, "placeholder": part.placeholder},
+                )
+            )
+
+    async def parts(self, turn_id: int) -> list[PartRecord]:
+        """The parts of a reply, in order."""
+        async with self._database.reading() as connection:
+            rows = await connection.execute(
+                select(PartRow.index, PartRow.ts, PartRow.placeholder)
+                .where(PartRow.turn_id == turn_id)
+                .order_by(PartRow.index)
+            )
+            return [PartRecord(index, ts, placeholder) for index, ts, placeholder in rows.all()]
+
+    async def drop_parts(self, turn_id: int, from_index: int) -> None:
+        """Forget the parts from ``from_index`` on."""
+        async with self._database.writing() as connection:
+            await connection.execute(delete(PartRow).where(PartRow.turn_id == turn_id, PartRow.index >= from_index))
+
+    async def counts(self) -> Counts:
+        """How many turns wait and how many run."""
+        async with self._database.reading() as connection:
+            queued = select(func.count()).select_from(TurnRow).where(is_queued(TurnRow)).scalar_subquery()
+            running = select(func.count()).select_from(TurnRow).where(is_running(TurnRow)).scalar_subquery()
+            row = (await connection.execute(select(queued.label("queued"), running.label("running")))).one()
+            return Counts(queued=row.queued, running=row.running)
+
+
+def _is_held(turn_id: int, owner: str) -> ColumnElement[bool]:
+    return and_(TurnRow.id == turn_id, TurnRow.owner == owner, is_running(TurnRow))
+
+
+def _ended(state: TurnState) -> dict[str, object]:
+    return {"state": state.value, "owner": None, "lease_until": None, "finished_at": epoch_now()}

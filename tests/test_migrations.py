@@ -1,0 +1,125 @@
+"""The schema: upgrades, downgrades, and agreement with the models."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.command import current as alembic_current
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import create_engine, inspect, make_url
+from sqlalchemy.engine import Engine
+
+from slackbot.store import StoreError
+from slackbot.store.migrate import current, downgrade, newest, upgrade
+from slackbot.store.models import Base
+
+
+def engine(url: str) -> Engine:
+    return create_engine(make_url(url.replace("postgresql://", "postgresql+psycopg://")))
+
+
+def test_upgrade_from_empty_gives_the_tables_of_the_models(empty_database_url: str) -> None:
+    """Comparing the upgraded database with the models finds no difference, indexes included."""
+    assert current(empty_database_url) is None
+    upgrade(empty_database_url)
+    assert current(empty_database_url) == newest()
+    opened = engine(empty_database_url)
+    with opened.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+        columns = {table: inspect(connection).get_indexes(table) for table in Base.metadata.tables}
+    opened.dispose()
+    found = {index["name"]: (index["column_names"], bool(index["unique"])) for t in columns.values() for index in t}
+    for index in (index for table in Base.metadata.tables.values() for index in table.indexes):
+        assert found[index.name] == ([column.name for column in index.columns], bool(index.unique))
+
+
+def test_the_conditions_of_partial_indexes_are_those_of_the_models(empty_database_url: str, tmp_path: Path) -> None:
+    """Tables made from the models have the same index definitions as migrated ones, conditions included."""
+    upgrade(empty_database_url)
+    migrated = index_definitions(empty_database_url)
+    downgrade(empty_database_url, "base")
+    opened = engine(empty_database_url)
+    Base.metadata.create_all(opened)
+    opened.dispose()
+    assert index_definitions(empty_database_url) == migrated
+    assert any("running" in definition for definition in migrated)
+
+
+def index_definitions(url: str) -> list[str]:
+    query = (
+        "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+        if url.startswith("sqlite")
+        else "SELECT indexdef FROM pg_indexes WHERE tablename IN ('conversations', 'turns', 'parts')"
+    )
+    opened = engine(url)
+    with opened.connect() as connection:
+        found = sorted(" ".join(row[0].split()) for row in connection.exec_driver_sql(query))
+    opened.dispose()
+    return found
+
+
+def test_downgrade_leaves_nothing(empty_database_url: str) -> None:
+    """Every step can be taken back, down to an empty database, and taken again."""
+    upgrade(empty_database_url)
+    downgrade(empty_database_url, "base")
+    opened = engine(empty_database_url)
+    assert set(inspect(opened).get_table_names()) <= {"alembic_version"}
+    opened.dispose()
+    upgrade(empty_database_url)
+    assert current(empty_database_url) == newest()
+
+
+def test_upgrading_twice_changes_nothing(database_url: str) -> None:
+    """A database that is up to date is left as it is."""
+    upgrade(database_url)
+    assert current(database_url) == newest()
+
+
+def test_several_processes_may_upgrade_at_once(empty_database_url: str) -> None:
+    """Four processes start on an empty database; all succeed and it is upgraded once."""
+    program = "import sys; from slackbot.store.migrate import upgrade; sys.stdin.read(); upgrade(sys.argv[1])"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, empty_database_url], stdin=subprocess.PIPE) for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()
+    assert [process.wait(30) for process in processes] == [0] * 4
+    assert current(empty_database_url) == newest()
+
+
+def test_a_database_out_of_reach_is_said_in_words(tmp_path: Path) -> None:
+    """Upgrading a database that is not there raises our error, without the password."""
+    with pytest.raises(StoreError) as failure:
+        upgrade("postgresql://bot:hunter2@127.0.0.1:1/slackbot")
+    assert "hunter2" not in str(failure.value)
+    with pytest.raises(StoreError, match="unable to open"):
+        upgrade(f"sqlite:///{tmp_path}/missing/slackbot.db")
+
+
+def test_the_alembic_command_line_is_sent_to_ours() -> None:
+    """Without our lock and URL the migrations do not run, and say what to run instead."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
+    with pytest.raises(CommandError, match="slackbot migrate"):
+        alembic_current(config)
+
+
+def test_migrations_are_found_inside_an_installed_package(tmp_path: Path) -> None:
+    """A package laid out as the wheel lays it out upgrades a database without the repository."""
+    repository = Path(__file__).parents[1]
+    shutil.copytree(repository / "slackbot", tmp_path / "slackbot", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(repository / "migrations", tmp_path / "slackbot" / "_migrations")
+    url = f"sqlite:///{tmp_path / 'slackbot.db'}"
+    program = f"from slackbot.store.migrate import upgrade; upgrade({url!r})"
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=os.environ | {"PYTHONPATH": "."}, check=True)
+    assert current(url) == newest()

@@ -1,0 +1,201 @@
+"""Taking messages in: twins, groups, poison, outages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import NoReturn
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from slackbot.routing import Decision, KeepAsContext, RunTurn, ThreadFacts
+from slackbot.store import Accepted, Store, StoreError
+from tests.databases import Raw
+from tests.stored import accept, claimed, drain, message, stores, thread_of, ts
+
+Outage = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+async def replicas(database_url: str) -> AsyncIterator[list[Store]]:
+    """Four stores on one database."""
+    async with stores(database_url, 4) as opened:
+        yield opened
+
+
+@pytest.fixture
+def store(replicas: list[Store]) -> Store:
+    return replicas[0]
+
+
+@contextmanager
+def counted_commits() -> Iterator[list[object]]:
+    commits: list[object] = []
+    count = commits.append
+    event.listen(Engine, "commit", count)
+    try:
+        yield commits
+    finally:
+        event.remove(Engine, "commit", count)
+
+
+def refuse(_: ThreadFacts) -> NoReturn:
+    raise LookupError("no decision")
+
+
+async def test_twins_and_redeliveries_give_one_turn(replicas: list[Store], sql: Raw) -> None:
+    """One message, ten deliveries at once over four replicas: one row, nine duplicates."""
+    deliveries = [accept(store, message(1)) for store in replicas for _ in range(3)]
+    answers = await asyncio.gather(*deliveries)
+    assert sorted(answer.duplicate for answer in answers) == [False] + [True] * 11
+    assert sql("SELECT count(*) FROM turns") == [(1,)]
+    assert sql("SELECT count(*) FROM conversations") == [(1,)]
+
+
+async def test_one_thread_started_by_all_replicas_is_one_conversation(replicas: list[Store], sql: Raw) -> None:
+    """Sixty different messages of three new threads, sprayed over replicas: all stored, three conversations."""
+    arrivals = [message(10 + at, thread=at % 3) for at in range(60)]
+    answers = await asyncio.gather(*(accept(replicas[at % 4], inbound) for at, inbound in enumerate(arrivals)))
+    assert not any(answer.duplicate for answer in answers)
+    assert len({answer.turn_id for answer in answers}) == 60
+    assert sql("SELECT count(*) FROM conversations") == [(3,)]
+
+
+async def test_a_duplicate_is_known_by_its_row_and_decided_no_more(store: Store) -> None:
+    """The twin that comes later does not even ask what to do."""
+    first = await accept(store, message(1), KeepAsContext())
+    twin = message(1)
+    again = await store.accept(twin, thread_of(twin), refuse)
+    assert (again.duplicate, again.turn_id) == (True, first.turn_id)
+
+
+async def test_a_burst_takes_few_commits(store: Store) -> None:
+    """Two hundred messages at once share their commits, and all are there when the calls return."""
+    with counted_commits() as commits:
+        began = time.monotonic()
+        answers = await asyncio.gather(*(accept(store, message(at, user=f"U{at}")) for at in range(200)))
+        print(f"200 messages: {len(commits)} commits, {time.monotonic() - began:.3f} s")
+    assert len(commits) <= 10
+    assert len({answer.turn_id for answer in answers}) == 200
+    assert (await store.counts()).queued == 200
+
+
+async def test_decisions_of_one_group_see_each_other(store: Store) -> None:
+    """Two messages of a thread in one commit: the later one finds the question of the earlier."""
+    seen: dict[str, str | None] = {}
+
+    def remember(ts_: str) -> Callable[[ThreadFacts], Decision]:
+        def decide(found: ThreadFacts) -> Decision:
+            seen[ts_] = found.last_asker
+            return RunTurn()
+
+        return decide
+
+    arrivals = [message(at, thread=1, user=f"U{at}") for at in (3, 2, 1)]
+    await asyncio.gather(*(store.accept(one, thread_of(one), remember(one.ts)) for one in [message(9), *arrivals]))
+    assert (seen[ts(1)], seen[ts(2)], seen[ts(3)]) == (None, "U1", "U2")
+
+
+async def test_one_poisoned_message_fails_alone(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """A decision that raises reaches its own caller; the group around it is stored one by one, which the log says."""
+    poisoned = message(500)
+    with caplog.at_level(logging.WARNING):
+        *answers, failure = await asyncio.gather(
+            *(accept(store, message(at)) for at in range(20)),
+            store.accept(poisoned, thread_of(poisoned), refuse),
+            return_exceptions=True,
+        )
+    assert all(isinstance(answer, Accepted) for answer in answers)
+    assert isinstance(failure, LookupError)
+    [split] = [record for record in caplog.records if record.message == "store.group_split"]
+    assert split.__dict__["error"] == "LookupError"
+    assert len(await drain(store)) == 20
+
+
+@pytest.mark.parametrize("text", ["lone \ud800 surrogate", "null \x00 byte"], ids=["surrogate", "null"])
+async def test_text_that_a_database_cannot_hold_fails_alone(store: Store, text: str, sql: Raw) -> None:
+    """Its caller gets our error without the text; SQLite can hold a null byte."""
+    poisoned = message(500, text=text)
+    *answers, last = await asyncio.gather(
+        *(accept(store, message(at)) for at in range(20)), accept(store, poisoned), return_exceptions=True
+    )
+    assert all(isinstance(answer, Accepted) for answer in answers)
+    if sql.on_sqlite and "\x00" in text:
+        assert isinstance(last, Accepted)
+    else:
+        assert isinstance(last, StoreError)
+        assert "lone" not in str(last)
+        assert "null" not in str(last)
+    assert sql("SELECT count(*) FROM turns WHERE ts <> %s", poisoned.ts) == [(20,)]
+
+
+async def test_an_outage_is_told_in_time_and_survived(store: Store, outage: Outage) -> None:
+    """While the database takes nothing every call raises within 2.5 s; afterwards the same store works."""
+    await accept(store, message(1))
+    with outage():
+        began = time.monotonic()
+        failures = await asyncio.gather(*(accept(store, message(at)) for at in range(2, 302)), return_exceptions=True)
+        took = time.monotonic() - began
+        assert all(isinstance(failure, StoreError) for failure in failures)
+        assert took < 2.5
+        began = time.monotonic()
+        with pytest.raises(StoreError):
+            await accept(store, message(2))
+        assert time.monotonic() - began < 2.5
+        with pytest.raises(StoreError):
+            await store.claim("me", 30)
+    # A message that nobody waits for any more may still be under way; Slack delivers it again.
+    answers = await asyncio.gather(*(accept(store, message(at)) for at in range(1, 302)))
+    assert sum(answer.duplicate for answer in answers) >= 1
+    assert (await claimed(store)).ts == ts(1)
+    assert (await store.counts()).queued == 300
+
+
+async def test_a_caller_that_gives_up_leaves_the_writer_alone(store: Store, outage: Outage) -> None:
+    """Cancelled while waiting for the commit, before or during it: the others are served as ever."""
+    with outage():
+        given_up = [asyncio.create_task(accept(store, message(at))) for at in range(10)]
+        await asyncio.sleep(0.2)
+        for task in given_up:
+            task.cancel()
+        for end in await asyncio.gather(*given_up, return_exceptions=True):
+            # A server that is down says so sooner than a file that is locked.
+            assert isinstance(end, asyncio.CancelledError | StoreError)
+    half = [asyncio.create_task(accept(store, message(at))) for at in range(100, 160)]
+    await asyncio.sleep(0)
+    for task in half[::2]:
+        task.cancel()
+    ends = await asyncio.gather(*half, return_exceptions=True)
+    assert all(isinstance(end, Accepted) for end in ends[1::2])
+    assert not (await accept(store, message(900))).duplicate
+
+
+async def test_closing_writes_what_waits(database_url: str, sql: Raw) -> None:
+    """What was handed over before the end is committed and answered; afterwards nothing is taken."""
+    store = await Store.open(database_url)
+    waiting = [asyncio.create_task(accept(store, message(at))) for at in range(250)]
+    await asyncio.sleep(0)
+    await store.close()
+    answers = await asyncio.gather(*waiting)
+    assert len({answer.turn_id for answer in answers}) == 250
+    assert sql("SELECT count(*) FROM turns") == [(250,)]
+    with pytest.raises(StoreError, match="closed"):
+        await accept(store, message(999))
+
+
+async def test_reading_goes_on_while_somebody_writes(store: Store, sql: Raw) -> None:
+    """A reader neither waits for an open write transaction nor takes its lock."""
+    await accept(store, message(1))
+    turn = await claimed(store)
+    sql("BEGIN IMMEDIATE" if sql.on_sqlite else "BEGIN")
+    sql("UPDATE turns SET text = %s", "changed")
+    began = time.monotonic()
+    assert (await store.counts()).running == 1
+    assert await store.parts(turn.id) == []
+    assert time.monotonic() - began < 1
+    sql("ROLLBACK")

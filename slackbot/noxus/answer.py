@@ -1,0 +1,141 @@
+"""One answer of the agent, read from an HTTP response: as it grows, or whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final, cast
+
+import httpx
+from httpx_sse import EventSource
+
+from slackbot.domain import AgentEvent
+from slackbot.errors import AgentError, AgentRunFailed, AgentTimedOut, AgentUnavailable, ConversationFull, StreamBroken
+from slackbot.noxus.events import Ending, FrameDecoder, reply_events
+from slackbot.noxus.wire import bounded, detail_of, names_message_cap, request_id
+
+EVENT_STREAM: Final = "text/event-stream"
+
+_AFTER_FINISH_SECONDS: Final = 3.0
+"""Patience for ``done`` once the frames say that the message is complete."""
+_AFTER_DONE_SECONDS: Final = 0.1
+"""Patience for the end of the body, which normally is there already: only then the connection can be used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait: ``idle`` seconds from one record to the next, and never beyond ``until`` (event loop time)."""
+
+    idle: float
+    until: float
+
+    def deadline(self, decoder: FrameDecoder, now: float) -> float:
+        """Until when the next record must come."""
+        seconds = self.idle
+        if decoder.over:
+            seconds = _AFTER_DONE_SECONDS
+        elif decoder.finished:
+            seconds = _AFTER_FINISH_SECONDS
+        return min(now + seconds, self.until)
+
+
+def is_stream(response: httpx.Response) -> bool:
+    """Whether the response is a stream of server-sent events."""
+    return EVENT_STREAM in response.headers.get("content-type", "").partition(";")[0]
+
+
+async def streamed(response: httpx.Response, patience: Patience, hidden: str) -> AsyncGenerator[AgentEvent, None]:
+    """The events of a stream. Raises what is wrong with an answer that is not complete.
+
+    ``hidden`` is the secret to keep out of the error's text.
+    """
+    decoder = FrameDecoder()
+    cause: Exception | None = None
+    response.encoding = "utf-8-sig"  # event streams are UTF-8 whatever the header says, and may open with a BOM
+    response.stream = _Watched(response, decoder, patience)
+    try:
+        async with aclosing(EventSource(response).aiter_sse()) as records:
+            async for record in records:
+                for event in decoder.push(record.event, record.data):
+                    yield event
+    except (TimeoutError, httpx.HTTPError) as error:
+        cause = error
+    failure = _failure(decoder, cause, request_id(response.headers), hidden)
+    if failure is not None:
+        raise failure from cause
+
+
+async def whole(response: httpx.Response, until: float, hidden: str) -> list[AgentEvent]:
+    """The events of an answer in one piece. Raises what is wrong with one that is not complete, or no answer at all.
+
+    ``hidden`` is the secret to keep out of the error's text.
+    """
+    noxus_id = request_id(response.headers)
+    try:
+        async with asyncio.timeout_at(until):
+            body = await response.aread()
+        payload = json.loads(body)
+    except TimeoutError as error:
+        raise AgentTimedOut("the whole answer took too long", request_id=noxus_id) from error
+    except httpx.HTTPError as error:
+        raise StreamBroken(f"the answer ended early: {error!r}", request_id=noxus_id) from error
+    except (ValueError, RecursionError) as error:
+        kind = response.headers.get("content-type", "")
+        raise AgentUnavailable(f"the answer is no JSON but {kind[:60]!r}", request_id=noxus_id) from error
+    events = reply_events(payload)
+    if not events:
+        why = bounded(detail_of(body), hidden) or "an answer without a message"
+        raise AgentRunFailed(why, request_id=noxus_id)
+    return events
+
+
+async def replayed(events: list[AgentEvent]) -> AsyncGenerator[AgentEvent, None]:
+    """A whole answer's events, as a stream would give them."""
+    for event in events:
+        yield event
+
+
+class _Watched(httpx.AsyncByteStream):
+    """A body whose chunks are waited for only until the next record is due: comments do not count, records do."""
+
+    def __init__(self, response: httpx.Response, decoder: FrameDecoder, patience: Patience) -> None:
+        self._body = cast("httpx.AsyncByteStream", response.stream)  # what an AsyncClient's responses have
+        self._decoder = decoder
+        self._patience = patience
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        now = asyncio.get_running_loop().time
+        heard, deadline = -1, 0.0
+        chunks = aiter(self._body)
+        while True:
+            if heard != self._decoder.records:
+                heard = self._decoder.records
+                deadline = self._patience.deadline(self._decoder, now())
+            async with asyncio.timeout_at(deadline):
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+def _failure(decoder: FrameDecoder, cause: Exception | None, noxus_id: str, hidden: str) -> AgentError | None:
+    late = isinstance(cause, TimeoutError)
+    match decoder.ending:
+        case Ending.COMPLETE:
+            return None
+        case Ending.FAILED:
+            why = bounded(decoder.failure or "", hidden)
+            # A conversation that is full refuses before anything ran; later, a limit is an ordinary failure.
+            full = not decoder.acted and names_message_cap(why)
+            return (ConversationFull if full else AgentRunFailed)(why, request_id=noxus_id)
+        case Ending.CUT if not late:
+            return StreamBroken(f"the stream ended early: {cause!r}", request_id=noxus_id)
+        case _:
+            who = "we waited too long" if late else "Noxus gave up"
+            return AgentTimedOut(f"{who} after {decoder.records} records", request_id=noxus_id)

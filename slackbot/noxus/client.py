@@ -1,0 +1,165 @@
+"""The ``Agent`` port over HTTP: conversations, answers, the agent's profile.
+
+Endpoints: https://docs.noxus.ai/api-reference/cookbook/agents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote
+
+import httpx
+
+from slackbot.domain import AgentEvent, AgentProfile, AgentTarget
+from slackbot.errors import AgentError, AgentRefused, AgentUnavailable, AgentUnknown, ConversationGone
+from slackbot.noxus.answer import EVENT_STREAM, Patience, is_stream, replayed, streamed, whole
+from slackbot.noxus.caller import Caller
+from slackbot.noxus.events import clean
+from slackbot.noxus.profile import agent_profile
+from slackbot.noxus.wire import Call
+
+log = logging.getLogger(__name__)
+
+PROFILE_SECONDS: Final = 600.0
+"""How long a profile is remembered."""
+PROFILE_RETRY_SECONDS: Final = 60.0
+"""When to look again after a profile could not be read."""
+PROFILE_PATIENCE: Final = 10.0
+"""A greeting may wait for the profile, so it is given up sooner than other calls. Seconds for each try."""
+
+_NO_SUCH_ENDPOINT: Final = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.NOT_IMPLEMENTED)
+_ABOUT_AGENT: Final = re.compile(r"assistant|agent|flow", re.IGNORECASE)
+_FLOW_SETTINGS: Final = {"model": ["preset:cost"], "temperature": 0.7, "max_tokens": 64000, "tools": []}
+"""What the released SDK's settings model asks for besides the flow's id."""
+
+
+class NoxusClient:
+    """Talks to one Noxus workspace, the one its key belongs to. Keeps connections alive; ``aclose`` ends them.
+
+    ``base_url`` may hold a path prefix. ``mode`` is "stream", or "chat" for whole answers; a server without streams
+    switches it by itself. ``idle_seconds`` bounds the silence before and between the records of a stream,
+    ``total_seconds`` the whole answer.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        mode: str = "stream",
+        idle_seconds: float = 120.0,
+        total_seconds: float = 600.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._caller = Caller(base_url, api_key, sleep=sleep, jitter=jitter)
+        self._streams = mode == "stream"
+        self._idle = idle_seconds
+        self._total = total_seconds
+        self._clock = clock
+        self._profiles: dict[str, tuple[float, AgentProfile]] = {}
+        self._profile_lock = asyncio.Lock()
+
+    async def aclose(self) -> None:
+        """Close all connections. Answers still being read break."""
+        await self._caller.aclose()
+
+    async def create_conversation(self, target: AgentTarget, name: str) -> str:
+        """See ``Agent``."""
+        if target.flow_id:
+            params, settings = None, {**_FLOW_SETTINGS, "agent_flow_id": target.flow_id}
+        else:
+            params, settings = {"assistant_id": target.agent_id or ""}, None
+        call = Call("POST", "/v1/conversations", params, {"name": clean(name), "settings": settings})
+        try:
+            answer = await self._caller.json(call)
+        except (ConversationGone, AgentRefused) as error:
+            if isinstance(error, AgentRefused) and not _ABOUT_AGENT.search(str(error)):
+                raise
+            raise AgentUnknown(
+                str(error), status=error.status, request_id=error.request_id, may_have_arrived=False
+            ) from error
+        match answer:
+            case {"id": str(conversation_id)} if conversation_id:
+                return conversation_id
+        raise AgentUnavailable("POST /v1/conversations: the answer has no id", may_have_arrived=False)
+
+    @asynccontextmanager
+    async def ask(self, conversation_id: str, content: str) -> AsyncIterator[AsyncIterator[AgentEvent]]:
+        """See ``Agent``. A ``RunFinished`` may come before the end; only the end says that nothing follows."""
+        until = asyncio.get_running_loop().time() + self._total
+        response = await self._submit(conversation_id, content, until)
+        try:
+            if is_stream(response):
+                events = streamed(response, Patience(self._idle, until), self._caller.key)
+            else:
+                events = replayed(await whole(response, until, self._caller.key))
+                self._use_chat("a stream request was answered whole")
+            async with aclosing(events):
+                yield events
+        finally:
+            await response.aclose()
+
+    async def profile(self, target: AgentTarget) -> AgentProfile:
+        """See ``Agent``. Chat flows have no profile."""
+        agent_id = target.agent_id
+        if not agent_id:
+            return AgentProfile()
+        async with self._profile_lock:
+            until, known = self._profiles.get(agent_id, (float("-inf"), AgentProfile()))
+            if self._clock() < until:
+                return known
+            try:
+                call = Call("GET", f"/v1/agents/{quote(agent_id, safe='')}")
+                known = agent_profile(await self._caller.json(call, PROFILE_PATIENCE))
+                until = self._clock() + PROFILE_SECONDS
+            except AgentError as error:
+                log.warning("noxus.profile_unread", extra={"reason": str(error), "request": error.request_id})
+                until = self._clock() + PROFILE_RETRY_SECONDS
+            self._profiles[agent_id] = (until, known)
+            return known
+
+    async def _submit(self, conversation_id: str, content: str, until: float) -> httpx.Response:
+        path = f"/v1/conversations/{quote(conversation_id, safe='')}"
+        body = {
+            "content": clean(content),
+            "tool": None,
+            "kb_id": None,
+            "workflow_id": None,
+            "files": None,
+            "model_selection": None,
+        }
+        if self._streams:
+            call = Call("POST", f"{path}/stream", {"format": "json"}, body, EVENT_STREAM, carries_message=True)
+            try:
+                return await self._caller.send(call, self._idle, until)
+            except AgentError as error:
+                if not await self._lacks_streams(error, path):
+                    raise
+                self._use_chat(str(error))
+        call = Call("POST", f"{path}/chat", None, body, carries_message=True)
+        return await self._caller.send(call, self._total, until)
+
+    async def _lacks_streams(self, error: AgentError, path: str) -> bool:
+        """Whether it is certain that the server has no stream endpoint, and so that nothing ran."""
+        if error.status != HTTPStatus.NOT_FOUND:
+            return error.status in _NO_SUCH_ENDPOINT
+        try:
+            await self._caller.json(Call("GET", path))
+        except ConversationGone:
+            return False
+        return True
+
+    def _use_chat(self, why: str) -> None:
+        if self._streams:
+            log.warning("noxus.no_streams", extra={"reason": why})
+        self._streams = False

@@ -1,0 +1,10 @@
+"""A Slack workspace on real sockets, strict by default: Web API, Socket Mode, signed HTTP, limits and faults."""
+
+from __future__ import annotations
+
+from slackbot.simulator.slack.faults import Fault
+from slackbot.simulator.slack.model import SimMessage, Version
+from slackbot.simulator.slack.record import ApiCall, Delivery
+from slackbot.simulator.slack.simulator import SlackSimulator
+
+__all__ = ["ApiCall", "Delivery", "Fault", "SimMessage", "SlackSimulator", "Version"]

@@ -1,0 +1,221 @@
+"""The ``Chat`` port on Slack's Web API."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Final
+
+from slackbot.budget import Budget
+from slackbot.domain import Body, BotIdentity, ContextMessage, PartRecord, PartRef, Person, ThreadKey
+from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone
+from slackbot.slack.blocks import build, escape, plain_body
+from slackbot.slack.installations import Installations
+from slackbot.slack.names import Names, Recent
+from slackbot.slack.reading import Message, part_metadata, part_of, said
+from slackbot.slack.web import NotSent, WebApi
+
+log = logging.getLogger(__name__)
+
+POST_PATIENCE: Final = 120.0
+READ_PATIENCE: Final = 20.0
+"""Longest wait for a free slot, 429s included, in seconds."""
+POST_RETRIES: Final = 3
+RETRY_PAUSE: Final = 0.5
+PAGE: Final = 999
+"""Most messages Slack returns at once. https://docs.slack.dev/reference/methods/conversations.replies"""
+PAGES: Final = 5
+STATUS = "assistant.threads.setStatus"
+STATUS_REFUSED_SECONDS: Final = 3_600.0
+_STATUS_NEVER: Final = frozenset(
+    {"missing_scope", "not_allowed_token_type", "not_authorized", "no_permission", "unknown_method", "access_denied"}
+)
+"""Refusals that hold for the whole team, not for one thread."""
+
+
+_NO_GUESSING: Final[dict[str, Any]] = {"parse": "none", "link_names": False}
+"""Slack shall not make mentions and links of what merely looks like them."""
+
+
+class SlackChat:
+    """Says things in Slack for every team that installed the app. Implements ``slackbot.ports.Chat``."""
+
+    def __init__(
+        self,
+        web: WebApi,
+        installations: Installations,
+        budget: Budget,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._web = web
+        self._installations = installations
+        self._budget = budget
+        self._now = now
+        self._sleep = sleep
+        self._names = Names(self._call, now)
+        self._status_refused: Recent[bool] = Recent(now)
+
+    # --- writing ---
+
+    async def set_status(self, thread: ThreadKey, status: str) -> bool:
+        """Show ``status`` under the thread; False where that is not possible, for whatever reason.
+
+        https://docs.slack.dev/reference/methods/assistant.threads.setStatus
+        """
+        if not thread.root_ts or self._status_refused.get(thread.team_id):
+            return False
+        wanted = {"channel_id": thread.channel_id, "thread_ts": thread.root_ts, "status": status}
+        try:
+            await self._call(thread.team_id, STATUS, wanted, patience=0.0)
+        except ChatError as error:
+            log.info("status.refused", extra={"where": str(thread), "error": str(error)})
+            if error.slack_error in _STATUS_NEVER:
+                self._status_refused.put(thread.team_id, True, STATUS_REFUSED_SECONDS)  # noqa: FBT003
+            return False
+        return True
+
+    async def post(self, thread: ThreadKey, body: Body, part: PartRef | None = None) -> str:
+        """Post into the thread; see ``Chat.post``. What Slack will not show as blocks goes out as plain text."""
+        text, blocks = build(body)
+        try:
+            return await self._post(thread, part, {"text": text, "blocks": blocks})
+        except BodyRefused as error:
+            log.warning("blocks.refused", extra={"where": str(thread), "error": str(error)})
+            return await self._post(thread, part, {"text": plain_body(body)})
+
+    async def edit(self, thread: ThreadKey, ts: str, body: Body) -> None:
+        """Replace a message; see ``Chat.edit``. What Slack will not show as blocks becomes plain text."""
+        text, blocks = build(body)
+        try:
+            await self._edit(thread, ts, {"text": text, "blocks": blocks})
+        except BodyRefused as error:
+            log.warning("blocks.refused", extra={"where": str(thread), "ts": ts, "error": str(error)})
+            await self._edit(thread, ts, {"text": plain_body(body)})
+
+    async def delete(self, thread: ThreadKey, ts: str) -> None:
+        """Remove one of our messages."""
+        try:
+            where = {"channel": thread.channel_id, "ts": ts}
+            await self._call(thread.team_id, "chat.delete", where, patience=POST_PATIENCE)
+        except MessageGone:
+            return
+
+    async def whisper(self, thread: ThreadKey, user_id: str, text: str) -> None:
+        """Tell one person something."""
+        words = _place(thread) | {"user": user_id, "text": escape(text)}
+        await self._call(thread.team_id, "chat.postEphemeral", words, patience=POST_PATIENCE)
+
+    async def _post(self, thread: ThreadKey, part: PartRef | None, content: Mapping[str, Any]) -> str:
+        message = _place(thread) | dict(content) | _NO_GUESSING | {"unfurl_links": False, "unfurl_media": False}
+        if part is not None:
+            message["metadata"] = part_metadata(part)
+        tries = 0
+        while True:
+            try:
+                answer = await self._call(thread.team_id, "chat.postMessage", message, patience=POST_PATIENCE)
+                return str(answer["ts"])
+            except ChatUnavailable as error:
+                tries += 1
+                not_sent = isinstance(error, NotSent)
+                if tries > POST_RETRIES or not (not_sent or part):
+                    raise
+                await self._sleep(RETRY_PAUSE * 2.0**tries)
+                # It may be there although no answer came; without metadata nobody could tell, hence no second try.
+                if part and not not_sent and (ts := await self._posted(thread, part, error)):
+                    return ts
+
+    async def _posted(self, thread: ThreadKey, part: PartRef, error: ChatUnavailable) -> str:
+        try:
+            parts = await self.find_parts(thread, part.turn_id)
+        except ChatError:
+            raise error from None
+        return next((found.ts for found in parts if found.index == part.index), "")
+
+    async def _edit(self, thread: ThreadKey, ts: str, content: Mapping[str, Any]) -> None:
+        token = self._installations.find(thread.team_id).token
+        message = {"channel": thread.channel_id, "ts": ts} | dict(content) | _NO_GUESSING
+        try:
+            await self._web.call("chat.update", token, message)
+        except ChatRateLimited as error:
+            self._budget.cool_off(thread.team_id, "chat.update", self._now(), error.retry_after)
+            raise
+
+    # --- reading ---
+
+    async def history(self, thread: ThreadKey, *, before_ts: str, limit: int) -> list[ContextMessage]:
+        """What was said before; see ``Chat.history``. ``slack_error`` is ``missing_scope`` where we may not read."""
+        me = self._me(thread.team_id)
+        messages = await self._messages(thread, {"latest": before_ts})
+        read = [remark for message in messages if (remark := said(message, me))]
+        return [remark for remark in read if remark.ts < before_ts][-limit:]
+
+    async def find_parts(self, thread: ThreadKey, turn_id: int) -> list[PartRecord]:
+        """Parts of the turn's reply that stand in the thread."""
+        me = self._me(thread.team_id)
+        messages = await self._messages(thread, {"include_all_metadata": True})
+        found = [part for message in reversed(messages) if (part := part_of(message, turn_id, me))]
+        # Of two messages for one part the older one counts.
+        by_index = {part.index: part for part in found}
+        return [by_index[index] for index in sorted(by_index)]
+
+    async def people(self, team_id: str, user_ids: Collection[str]) -> dict[str, Person]:
+        """Who these users are."""
+        return await self._names.people(team_id, user_ids)
+
+    async def channel_names(self, team_id: str, channel_ids: Collection[str]) -> dict[str, str]:
+        """Names of those channels that can be read."""
+        return await self._names.channels(team_id, channel_ids)
+
+    async def _messages(self, thread: ThreadKey, arguments: Mapping[str, Any]) -> list[Message]:
+        """Messages of the thread, oldest first; of a flat DM the newest page.
+
+        Replies come oldest first, so the newest are reached by paging; a thread longer than ``PAGES`` is cut there.
+        """
+        flat = not thread.root_ts
+        method = "conversations.history" if flat else "conversations.replies"
+        query = {"channel": thread.channel_id, "limit": PAGE, **arguments} | ({} if flat else {"ts": thread.root_ts})
+        messages: dict[str, Message] = {}
+        for _ in range(1 if flat else PAGES):
+            answer = await self._call(thread.team_id, method, query, patience=READ_PATIENCE)
+            # The root comes again on each page.
+            messages |= {str(message.get("ts")): message for message in answer.get("messages") or []}
+            query["cursor"] = (answer.get("response_metadata") or {}).get("next_cursor")
+            if not query["cursor"]:
+                break
+        return [messages[ts] for ts in sorted(messages)]
+
+    def _me(self, team_id: str) -> BotIdentity:
+        return self._installations.find(team_id).identity
+
+    # --- the rate budget ---
+
+    async def _call(
+        self, team_id: str, method: str, arguments: Mapping[str, Any], *, patience: float
+    ) -> Mapping[str, Any]:
+        """Call when there is a slot; a 429 closes the slots for a while and the call waits again.
+
+        Raises ``ChatRateLimited`` when that takes longer than ``patience``.
+        """
+        token = self._installations.find(team_id).token
+        deadline = self._now() + patience
+        channel = str(arguments.get("channel", "")) if method == "chat.postMessage" else ""
+        while True:
+            while (wait := self._budget.take(team_id, method, self._now(), channel=channel)) > 0:
+                if self._now() + wait > deadline:
+                    raise ChatRateLimited(f"{method}: no slot for another {wait:.1f} seconds", retry_after=wait)
+                await self._sleep(wait)
+            try:
+                return await self._web.call(method, token, arguments)
+            except ChatRateLimited as error:
+                self._budget.cool_off(team_id, method, self._now(), error.retry_after)
+                log.warning("slack.rate_limited", extra={"team": team_id, "method": method, "after": error.retry_after})
+                if self._now() + error.retry_after > deadline:
+                    raise
+
+
+def _place(thread: ThreadKey) -> dict[str, Any]:
+    return {"channel": thread.channel_id} | ({"thread_ts": thread.root_ts} if thread.root_ts else {})

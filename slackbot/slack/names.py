@@ -1,0 +1,102 @@
+"""What people and channels are called, asked from Slack and remembered for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from slackbot.domain import Person
+from slackbot.errors import ChatError
+from slackbot.slack.events import clean
+
+log = logging.getLogger(__name__)
+
+KNOWN_SECONDS: Final = 3_600.0
+UNKNOWN_SECONDS: Final = 60.0
+REMEMBERED: Final = 5_000
+NAME_PATIENCE: Final = 3.0
+"""A name is not worth a longer wait for a free slot: without it an id is shown."""
+
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """Values that are true for a while, the most recently stored ``REMEMBERED`` of them."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._values: OrderedDict[Hashable, tuple[float, Value]] = OrderedDict()
+
+    def get(self, key: Hashable) -> Value | None:
+        """The value, unless it was never stored or its time is over."""
+        until, value = self._values.get(key, (0.0, None))
+        return value if self._now() < until else None
+
+    def put(self, key: Hashable, value: Value, seconds: float) -> None:
+        """Remember the value for so long."""
+        self._values[key] = (self._now() + seconds, value)
+        self._values.move_to_end(key)
+        if len(self._values) > REMEMBERED:
+            self._values.popitem(last=False)
+
+
+class Call(Protocol):
+    """One Web API call within the team's rate budget."""
+
+    def __call__(
+        self, team_id: str, method: str, arguments: Mapping[str, Any], *, patience: float
+    ) -> Awaitable[Mapping[str, Any]]:
+        """Call ``method``, waiting at most ``patience`` seconds for a slot. Raises ``ChatError`` kinds."""
+
+
+class Names:
+    """Looks names up. Never raises: who cannot be read is called by the id."""
+
+    def __init__(self, call: Call, now: Callable[[], float]) -> None:
+        self._call = call
+        self._people: Recent[Person] = Recent(now)
+        self._channels: Recent[str] = Recent(now)
+
+    async def people(self, team_id: str, user_ids: Collection[str]) -> dict[str, Person]:
+        """Who these users are; ids of bots (``B…``) are understood too."""
+        wanted = sorted(set(user_ids))
+        found = await asyncio.gather(*(self._person(team_id, user_id) for user_id in wanted))
+        return dict(zip(wanted, found, strict=True))
+
+    async def channels(self, team_id: str, channel_ids: Collection[str]) -> dict[str, str]:
+        """Names of those channels that can be read."""
+        wanted = sorted(set(channel_ids))
+        found = await asyncio.gather(*(self._channel(team_id, channel_id) for channel_id in wanted))
+        return {channel_id: name for channel_id, name in zip(wanted, found, strict=True) if name}
+
+    async def _person(self, team_id: str, user_id: str) -> Person:
+        if person := self._people.get((team_id, user_id)):
+            return person
+        method, key = ("bots.info", "bot") if user_id.startswith("B") else ("users.info", "user")
+        record = await self._look_up(team_id, method, key, user_id)
+        profile = record.get("profile")
+        shown = profile.get("display_name") if isinstance(profile, Mapping) else ""
+        name = shown or record.get("real_name") or record.get("name") or user_id
+        person = Person(user_id, clean(str(name)), is_bot=key == "bot" or bool(record.get("is_bot")))
+        self._people.put((team_id, user_id), person, KNOWN_SECONDS if record else UNKNOWN_SECONDS)
+        return person
+
+    async def _channel(self, team_id: str, channel_id: str) -> str:
+        if (known := self._channels.get((team_id, channel_id))) is not None:
+            return known
+        record = await self._look_up(team_id, "conversations.info", "channel", channel_id)
+        name = clean(str(record.get("name") or ""))
+        self._channels.put((team_id, channel_id), name, KNOWN_SECONDS if record else UNKNOWN_SECONDS)
+        return name
+
+    async def _look_up(self, team_id: str, method: str, key: str, value: str) -> Mapping[str, Any]:
+        try:
+            answer = await self._call(team_id, method, {key: value}, patience=NAME_PATIENCE)
+        except ChatError as error:
+            log.info("name.unknown", extra={"team": team_id, "id": value, "error": str(error)})
+            return {}
+        record = answer.get(key)
+        return record if isinstance(record, Mapping) else {}

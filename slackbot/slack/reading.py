@@ -1,0 +1,84 @@
+"""Messages as Slack's history returns them, read back as our values: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from slackbot.domain import BotIdentity, ContextMessage, PartRecord, PartRef
+from slackbot.slack.events import attachments, clean, is_speech
+
+PART_EVENT: Final = "slackbot_part"
+"""``event_type`` of the metadata that names a part of a reply."""
+
+Message = Mapping[str, Any]
+
+
+def part_metadata(part: PartRef) -> dict[str, Any]:
+    """Metadata that lets us find the message again. Anybody in the workspace can read it: ids only.
+
+    https://docs.slack.dev/messaging/message-metadata
+    """
+    return {"event_type": PART_EVENT, "event_payload": {"turn_id": part.turn_id, "index": part.index}}
+
+
+def part_of(message: Message, turn_id: int, me: BotIdentity) -> PartRecord | None:
+    """The part of this turn's reply that the message carries, if it is ours and does."""
+    match message:
+        case {
+            "ts": str(ts),
+            "metadata": {"event_type": str(kind), "event_payload": {"turn_id": int(turn), "index": int(index)}},
+        } if kind == PART_EVENT and turn == turn_id and _is_ours(message, me):
+            return PartRecord(index, ts, placeholder=not agent_text(message))
+    return None
+
+
+def said(message: Message, me: BotIdentity) -> ContextMessage | None:
+    """What somebody, or the agent, said with this message; None for notices of Slack's and of ours."""
+    ours = _is_ours(message, me)
+    text = agent_text(message) if ours else message.get("text")
+    ts, author = message.get("ts"), message.get("user") or message.get("bot_id")
+    if not (is_speech(message) and isinstance(ts, str) and isinstance(author, str) and isinstance(text, str)):
+        return None
+    files = attachments(message)
+    if not (text or files):
+        return None
+    return ContextMessage(ts, author, clean(text), files, from_agent=ours)
+
+
+def agent_text(message: Message) -> str:
+    """What the agent said in a message of ours; empty for one with nothing but a sentence of ours.
+
+    Slack may return a markdown block translated into rich text. A message without blocks was sent as plain text.
+    """
+    blocks = message.get("blocks")
+    if not isinstance(blocks, list) or not blocks:
+        text = message.get("text")
+        return text if isinstance(text, str) else ""
+    pieces = (_readable(block) for block in blocks)
+    return "\n\n".join(piece for piece in pieces if piece).strip()
+
+
+def _is_ours(message: Message, me: BotIdentity) -> bool:
+    return message.get("user") == me.user_id or (bool(me.bot_id) and message.get("bot_id") == me.bot_id)
+
+
+def _readable(block: object) -> str:
+    match block:
+        case {"type": "markdown", "text": str(text)}:
+            return text
+        case {"type": "rich_text", "elements": list(elements)}:
+            return "\n".join("".join(_words(element)) for element in elements)
+    return ""
+
+
+def _words(element: object) -> Iterator[str]:
+    match element:
+        case {"type": "rich_text_list", "elements": list(items)}:
+            for item in items:
+                yield from ("- ", *_words(item), "\n")
+        case {"elements": list(parts)}:
+            for part in parts:
+                yield from _words(part)
+        case {"text": str(text)} | {"url": str(text)}:
+            yield text

@@ -1,0 +1,162 @@
+"""Slack's Web API over one HTTP session, with Slack's refusals as our errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone, ThreadClosed
+
+CALL_SECONDS: Final = 15.0
+"""No call takes longer, from first to last byte."""
+CONNECT_SECONDS: Final = 5.0
+RETRY_AFTER_SECONDS: Final = 30.0
+"""Assumed when Slack says "too many" without saying for how long."""
+
+_READS: Final = ("conversations.", "users.", "bots.")
+_TAKE_JSON: Final = ("chat.", "assistant.")
+
+# Error codes as the method pages list them: https://docs.slack.dev/reference/methods/chat.postMessage and siblings.
+_KINDS: Final[dict[type[ChatError], frozenset[str]]] = {
+    BodyRefused: frozenset(
+        {
+            "block_mismatch",
+            "invalid_blocks",
+            "invalid_blocks_format",
+            "invalid_metadata_format",
+            "invalid_metadata_schema",
+            "markdown_text_conflict",
+            "metadata_too_large",
+            "msg_blocks_too_long",
+            "msg_too_long",
+            "no_text",
+        }
+    ),
+    MessageGone: frozenset(
+        {
+            "cant_delete_message",
+            "cant_update_message",
+            "edit_window_closed",
+            "is_inactive",
+            "message_not_found",
+            "message_not_owned_by_app",
+        }
+    ),
+    ThreadClosed: frozenset(
+        {
+            "access_denied",
+            "account_inactive",
+            "cannot_reply_to_message",
+            "channel_not_found",
+            "channel_type_not_supported",
+            "ekm_access_denied",
+            "invalid_auth",
+            "is_archived",
+            "messages_tab_disabled",
+            "no_permission",
+            "not_allowed_token_type",
+            "not_authed",
+            "not_in_channel",
+            "org_login_required",
+            "restricted_action",
+            "restricted_action_non_threadable_channel",
+            "restricted_action_read_only_channel",
+            "restricted_action_thread_locked",
+            "restricted_action_thread_only_channel",
+            "team_access_not_granted",
+            "team_not_found",
+            "thread_not_found",
+            "token_expired",
+            "token_revoked",
+            "user_not_in_channel",
+        }
+    ),
+    ChatUnavailable: frozenset(
+        {
+            "fatal_error",
+            "internal_error",
+            "request_timeout",
+            "service_unavailable",
+            "team_added_to_org",
+        }
+    ),
+}
+_KIND_OF: Final = {code: kind for kind, codes in _KINDS.items() for code in codes}
+
+
+class NotSent(ChatUnavailable):
+    """No connection could be made, so the call did not happen: it may be repeated."""
+
+    code = "slack_not_reached"
+
+
+class WebApi:
+    """Calls Slack's Web API. Proxies and an own certificate authority come from their usual environment variables."""
+
+    def __init__(self, api_url: str = AsyncWebClient.BASE_URL) -> None:
+        """Open the session; needs a running event loop."""
+        # The SDK ignores its own timeout when it is given a session.
+        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
+        self.session = aiohttp.ClientSession(trust_env=True, timeout=timeout)
+        self.client = AsyncWebClient(
+            base_url=api_url, session=self.session, retry_handlers=[], logger=quiet_logger("web")
+        )
+        # What the SDK reads from the environment knows nothing of NO_PROXY; the session's trust_env does.
+        self.client.proxy = None
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.session.close()
+
+    async def call(self, method: str, token: str, arguments: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """Call ``method`` once and return Slack's answer.
+
+        Raises the ``ChatError`` kind of Slack's refusal, ``NotSent`` when no connection was made, and
+        ``ChatUnavailable`` when it is not known whether the call happened.
+        """
+        given = {**(arguments or {}), "token": token}
+        try:
+            if method.startswith(_TAKE_JSON):
+                response = await self.client.api_call(method, json=given)
+            else:
+                verb = "GET" if method.startswith(_READS) else "POST"
+                response = await self.client.api_call(method, http_verb=verb, params=given)
+        except SlackApiError as error:
+            raise _refusal(method, error) from error
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise NotSent(f"{method}: Slack cannot be reached ({type(error).__name__})") from error
+        except (aiohttp.ClientError, TimeoutError, OSError, AttributeError) as error:
+            # AttributeError: what the SDK makes of an answer that is no JSON object.
+            raise ChatUnavailable(f"{method}: no usable answer from Slack ({type(error).__name__})") from error
+        return response.data if isinstance(response.data, dict) else {}
+
+
+def quiet_logger(name: str) -> logging.Logger:
+    """Return a logger for Bolt and the SDK, which write message texts at DEBUG and INFO: those levels stay shut."""
+    logger = logging.getLogger(f"slackbot.slack.vendor.{name}")
+    logger.setLevel(logging.WARNING)
+    return logger
+
+
+def _refusal(method: str, error: SlackApiError) -> ChatError:
+    # After a body that is no JSON the SDK hands out aiohttp's response, which has other names.
+    response = error.response
+    data = getattr(response, "data", None)
+    status = int(getattr(response, "status_code", 0) or getattr(response, "status", 0))
+    headers = getattr(response, "headers", {})
+    code = str(data.get("error") or "") if isinstance(data, dict) else ""
+    message = f"{method}: {code or f'HTTP {status}'}"
+    if status == 429 or code in {"ratelimited", "rate_limited"}:
+        return ChatRateLimited(message, retry_after=_seconds(headers.get("Retry-After")))
+    if status >= 500 or not code:
+        return ChatUnavailable(message, slack_error=code)
+    return _KIND_OF.get(code, ChatError)(message, slack_error=code)
+
+
+def _seconds(header: str | None) -> float:
+    return float(header) if header and header.isascii() and header.isdigit() else RETRY_AFTER_SECONDS

@@ -1,0 +1,126 @@
+"""What our messages look like in Slack, and how they are read back from its history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slackbot.domain import Attachment, Body, BotIdentity, ContextMessage, PartRecord, PartRef
+from slackbot.errors import BodyRefused
+from slackbot.slack.blocks import build, plain_body
+from slackbot.slack.reading import agent_text, part_metadata, part_of, said
+
+ME = BotIdentity("T0ACME", "Acme", "U0AGENT", "B0AGENT", "A0AGENT")
+
+
+def test_an_answer() -> None:
+    """Agent text is a markdown block, its notification one plain line."""
+    text, blocks = build(Body("# Plan\n\nIt was **moved**."))
+    assert text == "Plan It was moved."
+    assert blocks == [{"type": "markdown", "text": "# Plan\n\nIt was **moved**."}]
+
+
+def test_an_answer_that_failed() -> None:
+    """Below what there is of the answer stand the sentence and the button."""
+    text, blocks = build(Body("It was", notice="The agent stopped <here>.", retry_turn=42))
+    assert text == "It was"
+    assert [block["type"] for block in blocks] == ["markdown", "context", "actions"]
+    assert blocks[1]["elements"] == [
+        {"type": "mrkdwn", "text": "The agent stopped &lt;here&gt;.", "verbatim": True},
+    ]
+    button = blocks[2]["elements"][0]
+    assert (button["action_id"], button["value"], button["text"]["text"]) == ("retry_turn", "42", "Retry")
+
+
+def test_a_sentence_alone() -> None:
+    """A sentence without an answer is shown in full size, and is the notification."""
+    text, blocks = build(Body(notice="Fish & chips"))
+    assert text == "Fish &amp; chips"
+    assert [block["type"] for block in blocks] == ["section"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        Body(),
+        Body(" \n", retry_turn=1),
+        Body("x" * 9_001),
+        Body("\U0001f600" * 2_751),
+        Body("\ud83d" * 3_667),
+        Body(notice="<" * 751),
+    ],
+)
+def test_what_slack_would_refuse_is_not_sent(body: Body) -> None:
+    """Nothing to show, too many characters, too many bytes."""
+    with pytest.raises(BodyRefused):
+        build(body)
+
+
+def test_the_largest_answer() -> None:
+    """Up to the limits everything passes."""
+    assert build(Body("x" * 9_000))
+    assert build(Body("\U0001f600" * 2_750))
+
+
+def test_plain_body() -> None:
+    """Without blocks every word is there, none of it is markup to Slack, and it fits or is refused."""
+    body = Body("See <!channel> & co", notice="Stopped.", retry_turn=1)
+    assert plain_body(body) == "See &lt;!channel&gt; &amp; co\n\nStopped."
+    assert plain_body(Body("x" * 4_000)) == "x" * 4_000
+    with pytest.raises(BodyRefused):
+        plain_body(Body("x" * 4_001))
+
+
+def post(**fields: Any) -> dict[str, Any]:
+    """A message of ours as Slack's history returns it."""
+    return {"type": "message", "user": "U0AGENT", "bot_id": "B0AGENT", "ts": "1.1", "text": "gist", **fields}
+
+
+def test_our_words_are_read_back() -> None:
+    """The agent's text comes from the blocks; our own sentences are not the agent's."""
+    markdown, notice = build(Body("It was **moved**.", notice="Stopped."))[1], build(Body(notice="Stopped."))[1]
+    assert agent_text(post(blocks=markdown)) == "It was **moved**."
+    assert agent_text(post(blocks=notice)) == ""
+    assert agent_text(post()) == "gist"
+    assert agent_text(post(text=None)) == ""
+
+
+def test_translated_blocks_are_read_back() -> None:
+    """Slack may keep markdown as rich text."""
+    link = {"type": "link", "url": "https://a.example", "text": "plan"}
+    section = {"type": "rich_text_section", "elements": [{"type": "text", "text": "See "}, link, {"type": "emoji"}]}
+    bare = {"type": "rich_text_section", "elements": [{"type": "link", "url": "https://b.example"}]}
+    bullets = {"type": "rich_text_list", "elements": [section, bare]}
+    block = {"type": "rich_text", "elements": [section, bullets]}
+    assert agent_text(post(blocks=[block])) == "See plan\n- See plan\n- https://b.example"
+
+
+def test_what_was_said() -> None:
+    """People, bots and the agent are told apart; Slack's own notices and our sentences say nothing."""
+    assert said(post(blocks=[{"type": "markdown", "text": "Hi"}]), ME) == ContextMessage(
+        "1.1", "U0AGENT", "Hi", from_agent=True
+    )
+    person = {"user": "U0ADA", "ts": "1.2", "text": "look\0", "files": [{"id": "F1", "name": "a.txt"}]}
+    assert said(person, ME) == ContextMessage("1.2", "U0ADA", "look\u2400", (Attachment("F1", "a.txt"),))
+    hook = {"bot_id": "B0HOOK", "ts": "1.3", "text": "deployed", "subtype": "bot_message"}
+    assert said(hook, ME) == ContextMessage("1.3", "B0HOOK", "deployed")
+    assert said({"user": "U0ADA", "ts": "1.4", "text": "", "files": []}, ME) is None
+    assert (
+        said({"user": "USLACKBOT", "ts": "1.5", "text": "deleted", "subtype": "tombstone", "hidden": True}, ME) is None
+    )
+    assert said({"ts": "1.6", "text": "nobody"}, ME) is None
+    assert said(post(blocks=build(Body(notice="Stopped."))[1]), ME) is None
+
+
+def test_parts_are_found_by_their_metadata() -> None:
+    """Only our own messages, and only of that turn, count."""
+    metadata = part_metadata(PartRef(42, 1))
+    assert part_of(post(metadata=metadata), 42, ME) == PartRecord(1, "1.1")
+    placeholder = post(metadata=metadata, blocks=build(Body(notice="Still working on it…"))[1])
+    assert part_of(placeholder, 42, ME) == PartRecord(1, "1.1", placeholder=True)
+    assert part_of(post(metadata=metadata), 43, ME) is None
+    assert part_of(post(metadata=metadata, user="U0ADA", bot_id="B0EVIL"), 42, ME) is None
+    assert part_of(post(metadata={"event_type": "other", "event_payload": {"turn_id": 42, "index": 1}}), 42, ME) is None
+    assert part_of(post(metadata={"event_type": "slackbot_part"}), 42, ME) is None
+    assert part_of(post(), 42, ME) is None

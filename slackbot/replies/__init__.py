@@ -1,0 +1,1 @@
+"""The reply as it grows in Slack: paced edits, rollover into further parts, a last flush."""

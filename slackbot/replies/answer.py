@@ -1,0 +1,63 @@
+"""The text of a growing answer: blocks of the agent joined, made safe, cut into parts. No I/O."""
+
+from __future__ import annotations
+
+from slackbot.domain import Body
+from slackbot.text.outbound import Preparer
+from slackbot.text.parts import Parts
+
+
+class Answer:
+    """Collects what the agent says and tells what each Slack message should show for it."""
+
+    def __init__(self) -> None:
+        self._preparer = Preparer()
+        self._parts = Parts()
+        self._block: str | None = None
+        self._ended = False
+        self._notice = ""
+        self._retry_turn: int | None = None
+
+    def push(self, block: str, text: str) -> None:
+        """Add a piece of the block; a new block starts a new paragraph."""
+        if not text:
+            return
+        if self._block is not None and block != self._block:
+            # Glued together, two blocks would read "Checking.It is sunny."
+            self._parts.push(self._preparer.push("\n\n"))
+        self._block = block
+        self._parts.push(self._preparer.push(text))
+
+    def end(self, notice: str = "", retry_turn: int | None = None) -> None:
+        """No more text comes; ``notice`` and the Retry button go under the last part."""
+        if self._ended:
+            return
+        self._ended = True
+        self._parts.push(self._preparer.finish())
+        self._parts.finish()
+        self._notice = notice
+        self._retry_turn = retry_turn
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    @property
+    def has_text(self) -> bool:
+        return self._parts.count > 0
+
+    @property
+    def count(self) -> int:
+        """How many Slack messages the answer needs: at least one once it has ended, as no turn ends unseen."""
+        return max(self._parts.count, 1) if self._ended else self._parts.count
+
+    def is_final(self, index: int) -> bool:
+        """Whether part ``index`` will not change any more."""
+        return self._ended or index < self._parts.count - 1
+
+    def body(self, index: int) -> Body:
+        """What part ``index`` should show now."""
+        text = self._parts.text(index) if index < self._parts.count else ""
+        if self._ended and index == self.count - 1:
+            return Body(text, self._notice, self._retry_turn)
+        return Body(text)

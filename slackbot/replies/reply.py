@@ -1,0 +1,252 @@
+"""One growing answer in Slack: it always heads for the newest text, one call at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from slackbot.budget import Budget
+from slackbot.domain import Body, PartRecord, PartRef, ThreadKey
+from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone
+from slackbot.ports import Chat
+from slackbot.replies.answer import Answer
+from slackbot.replies.pace import OpenReplies, edit_interval
+
+log = logging.getLogger(__name__)
+
+THINKING = "is thinking…"
+STILL_WORKING = "_Still working on it…_"
+TRYING_AGAIN = "_Trying again…_"
+SILENCE_SECONDS = 8.0
+"""After so long without text the status gives way to a message, which Slack does not clear by itself."""
+UNCONFIRMED_TRIES = 8
+LONGEST_WAIT = 15.0
+REPOSTS = 2
+
+
+@dataclass(slots=True)
+class _Shown:
+    """A part as Slack shows it. ``ts`` is empty while it is not there."""
+
+    ts: str = ""
+    body: Body | None = None
+    edits: int = 0
+    edited_at: float = float("-inf")
+    unconfirmed: int = 0
+    reposts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyTools:
+    """What every reply of a process shares."""
+
+    chat: Chat
+    budget: Budget
+    open_replies: OpenReplies
+    now: Callable[[], float]
+
+
+class Reply:
+    """Shows an ``Answer`` in a thread while it grows.
+
+    Feed it with ``text``, ``step`` and ``end``; ``run`` does all the talking to Slack and returns once the whole
+    answer is confirmed there. ``record`` is awaited for each message that comes to carry a part. ``earlier`` are the
+    messages of a previous try: they are used again instead of posting new ones.
+    """
+
+    def __init__(
+        self,
+        tools: ReplyTools,
+        thread: ThreadKey,
+        turn_id: int,
+        *,
+        record: Callable[[PartRecord], Awaitable[None]],
+        earlier: Sequence[PartRecord] = (),
+    ) -> None:
+        self._chat = tools.chat
+        self._budget = tools.budget
+        self._open_replies = tools.open_replies
+        self._now = tools.now
+        self._thread = thread
+        self._turn_id = turn_id
+        self._record = record
+        self._answer = Answer()
+        self._changed = asyncio.Event()
+        self._status = THINKING
+        self._shown: dict[int, _Shown] = {part.index: _Shown(part.ts) for part in earlier}
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the agent has said anything yet."""
+        return self._answer.has_text
+
+    @property
+    def part_count(self) -> int:
+        """How many Slack messages the answer takes up."""
+        return self._answer.count
+
+    def text(self, block: str, delta: str) -> None:
+        """The agent said something."""
+        self._answer.push(block, delta)
+        self._changed.set()
+
+    def step(self, words: str) -> None:
+        """The agent is busy with something worth telling, as long as there is no text to look at."""
+        self._status = words
+        self._changed.set()
+
+    def end(self, notice: str = "", *, retry: bool = False) -> None:
+        """The answer is over; ``notice`` is one sentence of ours below it. Only the first call counts."""
+        self._answer.end(notice, self._turn_id if retry else None)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Keep Slack in step until the ended answer is shown whole.
+
+        Raises ``ChatError`` when Slack will not take the answer at all.
+        """
+        with self._open_replies.one_more(self._thread.team_id):
+            await self._until_first_text()
+            while not (self._answer.ended and self._is_whole()):
+                self._changed.clear()
+                wait = await self._show_next()
+                await (self._news(None) if wait is None else self._rest(wait))
+            await self._clean_up()
+
+    # --- before there is text ---
+
+    async def _until_first_text(self) -> None:
+        if 0 in self._shown:
+            await self._placeholder(TRYING_AGAIN)
+            quiet_place = False
+        else:
+            quiet_place = await self._chat.set_status(self._thread, self._status)
+        deadline = self._now() + (SILENCE_SECONDS if quiet_place else 0.0)
+        said = self._status
+        while not self._answer.count:
+            self._changed.clear()
+            if 0 not in self._shown and self._now() >= deadline:
+                await self._placeholder(STILL_WORKING)
+            if 0 not in self._shown and self._status != said:
+                said = self._status
+                await self._chat.set_status(self._thread, self._status)
+            await self._news(None if 0 in self._shown else max(0.0, deadline - self._now()))
+
+    async def _placeholder(self, words: str) -> None:
+        body = Body(notice=words)
+        shown = self._shown.get(0)
+        try:
+            if shown is None:
+                await self._post(0, body)
+            else:
+                await self._chat.edit(self._thread, shown.ts, body)
+                shown.body = body
+        except MessageGone:
+            self._shown.pop(0, None)
+        except (ChatRateLimited, ChatUnavailable, BodyRefused) as error:
+            # Nothing is lost without it: the first text takes its place.
+            log.info("placeholder.failed", extra={"turn": self._turn_id, "error": str(error)})
+
+    # --- while it grows ---
+
+    def _is_whole(self) -> bool:
+        return all(self._is_current(index) for index in range(self._answer.count))
+
+    def _is_current(self, index: int) -> bool:
+        shown = self._shown.get(index)
+        return shown is not None and bool(shown.ts) and shown.body == self._answer.body(index)
+
+    async def _show_next(self) -> float | None:
+        """Bring the first part that lags up to date; returns how long to wait before the next look, None: for news."""
+        for index in range(self._answer.count):
+            if self._is_current(index):
+                continue
+            shown = self._shown.get(index)
+            if shown is None or not shown.ts:
+                await self._post(index, self._answer.body(index))
+                return 0.0
+            if wait := self._edit_wait(index, shown):
+                return wait
+            return await self._edit(index, shown)
+        return None
+
+    def _edit_wait(self, index: int, shown: _Shown) -> float:
+        """Seconds until this edit may go; takes the slot when it may go now."""
+        now = self._now()
+        team = self._thread.team_id
+        if self._answer.is_final(index) or shown.body is None or not shown.body.markdown:
+            return self._budget.take(team, "chat.update", now)
+        open_replies = self._open_replies.count(team)
+        pause = edit_interval(edits=shown.edits, shown_chars=len(shown.body.markdown), open_replies=open_replies)
+        if (wait := shown.edited_at + pause - now) > 0:
+            return wait
+        return self._budget.take(team, "chat.update", now, keep=open_replies)
+
+    async def _edit(self, index: int, shown: _Shown) -> float:
+        body = self._answer.body(index)
+        final = self._answer.is_final(index)
+        try:
+            await self._chat.edit(self._thread, shown.ts, body)
+        except ChatRateLimited as error:
+            return error.retry_after
+        except MessageGone:
+            return self._lost(index, shown)
+        except BodyRefused as error:
+            log.warning("part.refused", extra={"turn": self._turn_id, "part": index, "error": str(error)})
+            if not final:
+                shown.edited_at = self._now() + 2 * edit_interval(edits=99, shown_chars=0, open_replies=1)
+                return 0.0
+            await self._chat.delete(self._thread, shown.ts)
+            return self._lost(index, shown)
+        except ChatUnavailable as error:
+            shown.unconfirmed += 1
+            if shown.unconfirmed > UNCONFIRMED_TRIES:
+                raise
+            log.warning("part.unconfirmed", extra={"turn": self._turn_id, "part": index, "error": str(error)})
+            return min(0.5 * 2.0**shown.unconfirmed, LONGEST_WAIT)
+        shown.body = body
+        shown.edits += 1
+        shown.edited_at = self._now()
+        shown.unconfirmed = 0
+        return 0.0
+
+    def _lost(self, index: int, shown: _Shown) -> float:
+        """The message is gone: the part goes out anew, but not for ever."""
+        shown.reposts += 1
+        if shown.reposts > REPOSTS:
+            message = f"part {index} of turn {self._turn_id} cannot be kept in the thread"
+            raise MessageGone(message)
+        shown.ts = ""
+        return 0.0
+
+    async def _post(self, index: int, body: Body) -> None:
+        ts = await self._chat.post(self._thread, body, PartRef(self._turn_id, index))
+        shown = self._shown.setdefault(index, _Shown())
+        shown.ts, shown.body, shown.edited_at = ts, body, self._now()
+        await self._record(PartRecord(index, ts, placeholder=not body.markdown))
+
+    async def _news(self, seconds: float | None) -> None:
+        """Wait until something changes, at most ``seconds``."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def _rest(self, seconds: float) -> None:
+        """Let ``seconds`` pass between two calls, however much text comes; only the end of the answer cuts it short."""
+        until = self._now() + seconds
+        ended = self._answer.ended
+        while (left := until - self._now()) > 0 and self._answer.ended == ended:
+            self._changed.clear()
+            await self._news(left)
+
+    async def _clean_up(self) -> None:
+        """Messages of an earlier try that the new answer does not need."""
+        for index in sorted(index for index in self._shown if index >= self._answer.count):
+            try:
+                await self._chat.delete(self._thread, self._shown.pop(index).ts)
+            except ChatError as error:
+                log.warning("part.left_over", extra={"turn": self._turn_id, "part": index, "error": str(error)})

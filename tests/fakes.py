@@ -1,0 +1,161 @@
+"""Small stateful fakes at the two ports: a Slack that remembers what it shows, an agent that plays a script."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from slackbot.domain import (
+    AgentEvent,
+    AgentProfile,
+    AgentTarget,
+    Body,
+    ContextMessage,
+    PartRecord,
+    PartRef,
+    Person,
+    TextDelta,
+    ThreadKey,
+)
+from slackbot.errors import ChatError, MessageGone
+
+
+@dataclass(slots=True)
+class Shown:
+    """A message of ours as the thread shows it, with every version it had."""
+
+    thread: ThreadKey
+    ts: str
+    part: PartRef | None
+    versions: list[tuple[float, Body]]
+
+    @property
+    def body(self) -> Body:
+        return self.versions[-1][1]
+
+
+@dataclass
+class FakeChat:
+    """A Slack without sockets. ``fail`` may return an error for a call (method, call number) before it happens."""
+
+    latency: float = 0.06
+    has_status: bool = True
+    fail: Callable[[str, int], ChatError | None] = lambda _method, _number: None
+    past: list[ContextMessage] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.messages: dict[str, Shown] = {}
+        self.statuses: list[str] = []
+        self.whispers: list[tuple[str, str]] = []
+        self.calls: list[tuple[float, str]] = []
+        self._ts = itertools.count(1)
+        self._numbers: defaultdict[str, int] = defaultdict(int)
+
+    def bodies(self) -> list[Body]:
+        """What the messages still there show, oldest first."""
+        return [shown.body for shown in self.messages.values()]
+
+    def texts(self) -> list[str]:
+        return [body.markdown for body in self.bodies()]
+
+    def count(self, method: str) -> int:
+        return sum(1 for _, name in self.calls if name == method)
+
+    async def _call(self, method: str) -> None:
+        self._numbers[method] += 1
+        self.calls.append((asyncio.get_running_loop().time(), method))
+        await asyncio.sleep(self.latency)
+        if error := self.fail(method, self._numbers[method]):
+            raise error
+
+    async def set_status(self, thread: ThreadKey, status: str) -> bool:
+        await self._call("set_status")
+        if self.has_status:
+            self.statuses.append(status)
+        return self.has_status
+
+    async def post(self, thread: ThreadKey, body: Body, part: PartRef | None = None) -> str:
+        await self._call("post")
+        ts = f"1700000000.{next(self._ts):06d}"
+        self.messages[ts] = Shown(thread, ts, part, [(asyncio.get_running_loop().time(), body)])
+        return ts
+
+    async def edit(self, thread: ThreadKey, ts: str, body: Body) -> None:
+        await self._call("edit")
+        if ts not in self.messages:
+            raise MessageGone(ts, slack_error="message_not_found")
+        self.messages[ts].versions.append((asyncio.get_running_loop().time(), body))
+
+    async def delete(self, thread: ThreadKey, ts: str) -> None:
+        await self._call("delete")
+        self.messages.pop(ts, None)
+
+    async def whisper(self, thread: ThreadKey, user_id: str, text: str) -> None:
+        await self._call("whisper")
+        self.whispers.append((user_id, text))
+
+    async def history(self, thread: ThreadKey, *, before_ts: str, limit: int) -> list[ContextMessage]:
+        await self._call("history")
+        return [said for said in self.past if said.ts < before_ts][-limit:]
+
+    async def find_parts(self, thread: ThreadKey, turn_id: int) -> list[PartRecord]:
+        await self._call("find_parts")
+        return [
+            PartRecord(shown.part.index, shown.ts)
+            for shown in self.messages.values()
+            if shown.part is not None and shown.part.turn_id == turn_id and shown.thread == thread
+        ]
+
+    async def people(self, team_id: str, user_ids: Collection[str]) -> dict[str, Person]:
+        return {user_id: Person(user_id, self.names.get(user_id, user_id)) for user_id in user_ids}
+
+    async def channel_names(self, team_id: str, channel_ids: Collection[str]) -> dict[str, str]:
+        return {channel_id: self.names[channel_id] for channel_id in channel_ids if channel_id in self.names}
+
+
+Step = AgentEvent | Exception | float
+"""An event, an error to raise, or seconds of silence."""
+
+
+@dataclass
+class FakeAgent:
+    """An agent that plays one script per question; the last script repeats. A script's leading error means refused."""
+
+    scripts: Sequence[Sequence[Step]] = field(default_factory=lambda: [[TextDelta("b", "Hello.")]])
+    agent_profile: AgentProfile = field(default_factory=AgentProfile)
+    fail_create: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.conversations: list[str] = []
+
+    async def create_conversation(self, target: AgentTarget, name: str) -> str:
+        if self.fail_create:
+            raise self.fail_create
+        self.conversations.append(name)
+        return f"conversation-{len(self.conversations)}"
+
+    @asynccontextmanager
+    async def ask(self, conversation_id: str, content: str) -> AsyncIterator[AsyncIterator[AgentEvent]]:
+        script = self.scripts[min(len(self.asked), len(self.scripts) - 1)]
+        self.asked.append((conversation_id, content))
+        if script and isinstance(script[0], Exception):
+            raise script[0]
+        yield self._play(script)
+
+    async def _play(self, script: Sequence[Step]) -> AsyncIterator[AgentEvent]:
+        for step in script:
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+            else:
+                yield step
+
+    async def profile(self, target: AgentTarget) -> AgentProfile:
+        return self.agent_profile

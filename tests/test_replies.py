@@ -1,0 +1,396 @@
+"""The reply as it grows: what the thread shows, when, and with how many calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from slackbot.budget import Budget
+from slackbot.domain import PartRecord, ThreadKey
+from slackbot.errors import BodyRefused, ChatRateLimited, ChatUnavailable, MessageGone, ThreadClosed
+from slackbot.replies.pace import OpenReplies, edit_interval
+from slackbot.replies.reply import STILL_WORKING, THINKING, TRYING_AGAIN, Reply, ReplyTools
+from tests import virtual_time
+from tests.fakes import FakeChat
+
+THREAD = ThreadKey("T1", "C1", "1.000000")
+
+
+class Stage:
+    """A reply on a fake Slack, with what it recorded."""
+
+    def __init__(self, chat: FakeChat, earlier: Sequence[PartRecord] = (), tools: ReplyTools | None = None) -> None:
+        self.chat = chat
+        self.records: list[PartRecord] = []
+        self.tools = tools or ReplyTools(chat, Budget(), OpenReplies(), virtual_time.now)
+        self.reply = Reply(self.tools, THREAD, 7, record=self._record, earlier=earlier)
+
+    async def _record(self, part: PartRecord) -> None:
+        self.records.append(part)
+
+    async def play(self, feed: Callable[[Reply], Coroutine[Any, Any, None]]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.reply.run())
+            tasks.create_task(feed(self.reply))
+
+
+def words(count: int, seconds: float) -> Callable[[Reply], Coroutine[Any, Any, None]]:
+    """Feeds ``count`` words over ``seconds``, one paragraph without a newline."""
+
+    async def feed(reply: Reply) -> None:
+        for number in range(count):
+            reply.text("b", f"word{number} ")
+            await asyncio.sleep(seconds / count)
+        reply.end()
+
+    return feed
+
+
+def test_an_answer_grows_by_edits_and_ends_whole() -> None:
+    """A ten-second answer is one message, visible at once, complete two round trips after its last word."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat())
+        started = virtual_time.now()
+        await stage.play(words(400, 10.0))
+        (shown,) = stage.chat.messages.values()
+        assert shown.body.markdown == "".join(f"word{n} " for n in range(400))
+        assert shown.versions[0][0] - started < 0.2
+        assert virtual_time.now() - started - 10.0 <= 2 * stage.chat.latency + 0.01
+        assert stage.chat.count("post") + stage.chat.count("edit") <= 14
+        assert stage.records == [PartRecord(0, shown.ts)]
+
+    virtual_time.run(main())
+
+
+def test_the_first_words_show_at_once_also_after_a_while() -> None:
+    """Text that comes after some silence is visible one call later, although more is to come."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat())
+
+        async def feed(reply: Reply) -> None:
+            await asyncio.sleep(3.0)
+            reply.text("b", "First words")
+            await asyncio.sleep(0.1)
+            assert stage.chat.texts() == ["First words"]
+            await asyncio.sleep(60.0)
+            reply.end()
+
+        await stage.play(feed)
+
+    virtual_time.run(main())
+
+
+def test_edits_never_show_a_text_twice_or_an_older_one() -> None:
+    """Every version of the message is longer than the one before."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat())
+        await stage.play(words(200, 6.0))
+        (shown,) = stage.chat.messages.values()
+        lengths = [len(body.markdown) for _, body in shown.versions]
+        assert lengths == sorted(set(lengths))
+
+    virtual_time.run(main())
+
+
+def test_the_status_says_it_thinks_and_no_message_stands_in_for_text() -> None:
+    """Before the first text there is a status and no message."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat())
+
+        async def feed(reply: Reply) -> None:
+            await asyncio.sleep(3.0)
+            reply.step("is searching the web…")
+            await asyncio.sleep(3.0)
+            assert stage.chat.statuses == [THINKING, "is searching the web…"]
+            assert not stage.chat.messages
+            reply.text("b", "Found.")
+            reply.end()
+
+        await stage.play(feed)
+        assert stage.chat.texts() == ["Found."]
+
+    virtual_time.run(main())
+
+
+def test_after_eight_silent_seconds_a_message_stands_in() -> None:
+    """A long silence shows a message, which the answer then takes over."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat())
+
+        async def feed(reply: Reply) -> None:
+            await asyncio.sleep(9.0)
+            assert [body.notice for body in stage.chat.bodies()] == [STILL_WORKING]
+            reply.text("b", "At last.")
+            reply.end()
+
+        await stage.play(feed)
+        assert [(body.markdown, body.notice) for body in stage.chat.bodies()] == [("At last.", "")]
+        assert stage.records[0].placeholder
+
+    virtual_time.run(main())
+
+
+def test_without_a_place_for_a_status_a_message_stands_in_at_once() -> None:
+    """Where Slack shows no status the placeholder comes immediately."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat(has_status=False))
+
+        async def feed(reply: Reply) -> None:
+            await asyncio.sleep(0.5)
+            assert [body.notice for body in stage.chat.bodies()] == [STILL_WORKING]
+            reply.text("b", "Yes.")
+            reply.end()
+
+        await stage.play(feed)
+        assert stage.chat.texts() == ["Yes."]
+
+    virtual_time.run(main())
+
+
+def test_blocks_of_one_turn_are_separate_paragraphs() -> None:
+    """Text before and after a tool call does not run together."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat())
+
+        async def feed(reply: Reply) -> None:
+            reply.text("a", "Checking. ")
+            reply.text("b", "It is sunny.")
+            reply.end()
+            await asyncio.sleep(0)
+
+        await stage.play(feed)
+        assert stage.chat.texts() == ["Checking. \n\nIt is sunny."]
+
+    virtual_time.run(main())
+
+
+def test_a_long_answer_rolls_over_and_loses_nothing() -> None:
+    """An answer of 30,000 characters takes several messages that together say all of it."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat())
+        paragraphs = [f"Paragraph {n}: " + "lorem ipsum " * 20 for n in range(120)]
+
+        async def feed(reply: Reply) -> None:
+            for paragraph in paragraphs:
+                reply.text("b", paragraph + "\n\n")
+                await asyncio.sleep(0.05)
+            reply.end("The end.")
+
+        await stage.play(feed)
+        assert len(stage.chat.messages) >= 4
+        assert "".join(stage.chat.texts()) == "".join(p + "\n\n" for p in paragraphs)
+        assert all(len(text) <= 9_000 for text in stage.chat.texts())
+        assert [body.notice for body in stage.chat.bodies()][-1] == "The end."
+        assert stage.reply.part_count == len(stage.chat.messages)
+
+    virtual_time.run(main())
+
+
+def test_after_a_429_the_newest_text_goes_next() -> None:
+    """While Slack refuses edits none is sent, and the next one carries the text as it is by then."""
+
+    async def main() -> None:
+        budget = Budget()
+
+        def fail(method: str, number: int) -> ChatRateLimited | None:
+            if method == "edit" and number == 3:
+                # The real client tells the budget; here the fake Slack does.
+                budget.cool_off("T1", "chat.update", virtual_time.now(), 5.0)
+                return ChatRateLimited("429", retry_after=5.0)
+            return None
+
+        chat = FakeChat(fail=fail)
+        stage = Stage(chat, tools=ReplyTools(chat, budget, OpenReplies(), virtual_time.now))
+        await stage.play(words(300, 9.0))
+        edits = [at for at, method in chat.calls if method == "edit"]
+        assert edits[3] - edits[2] >= 5.0
+        (shown,) = chat.messages.values()
+        assert len(shown.body.markdown.split()) == 300
+
+    virtual_time.run(main())
+
+
+def test_many_replies_share_the_edits_of_a_minute() -> None:
+    """Twenty answers at once stay within 50 edits in any minute and all end whole."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        tools = ReplyTools(chat, Budget(), OpenReplies(), virtual_time.now)
+        stages = [Stage(chat, tools=tools) for _ in range(20)]
+        async with asyncio.TaskGroup() as tasks:
+            for stage in stages:
+                tasks.create_task(stage.play(words(200, 20.0)))
+        edits = [at for at, method in chat.calls if method == "edit"]
+        busiest = max(sum(1 for other in edits if at <= other < at + 60.0) for at in edits)
+        assert busiest <= 50
+        assert all(len(text.split()) == 200 for text in chat.texts())
+        assert tools.open_replies.count("T1") == 0
+
+    virtual_time.run(main())
+
+
+def test_a_failure_keeps_the_text_and_offers_retry() -> None:
+    """What there was stays, with one sentence and the button below it."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat())
+
+        async def feed(reply: Reply) -> None:
+            reply.text("b", "Half an ans")
+            await asyncio.sleep(1.0)
+            reply.end("It broke.", retry=True)
+            reply.end("never shown")
+
+        await stage.play(feed)
+        (body,) = stage.chat.bodies()
+        assert (body.markdown, body.notice, body.retry_turn) == ("Half an ans", "It broke.", 7)
+
+    virtual_time.run(main())
+
+
+def test_a_second_try_uses_the_messages_of_the_first() -> None:
+    """A retry writes over the failed answer and removes what it does not need."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        first = Stage(chat)
+
+        async def long_and_broken(reply: Reply) -> None:
+            for _ in range(60):
+                reply.text("b", "lorem ipsum " * 30 + "\n\n")
+            reply.end("It broke.", retry=True)
+            await asyncio.sleep(0)
+
+        await first.play(long_and_broken)
+        assert len(chat.messages) > 1
+        oldest = next(iter(chat.messages))
+        second = Stage(chat, earlier=first.records)
+
+        async def short(reply: Reply) -> None:
+            await asyncio.sleep(2.0)
+            assert chat.messages[oldest].body.notice == TRYING_AGAIN
+            reply.text("b", "Short and right.")
+            reply.end()
+
+        await second.play(short)
+        assert {ts: shown.body.markdown for ts, shown in chat.messages.items()} == {oldest: "Short and right."}
+        assert chat.bodies()[0].retry_turn is None
+
+    virtual_time.run(main())
+
+
+def test_a_message_deleted_by_somebody_is_posted_anew_once_more() -> None:
+    """The answer survives its message being deleted, without an endless fight."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat())
+
+        async def feed(reply: Reply) -> None:
+            reply.text("b", "One ")
+            await asyncio.sleep(1.0)
+            stage.chat.messages.clear()
+            reply.text("b", "two.")
+            reply.end()
+
+        await stage.play(feed)
+        assert stage.chat.texts() == ["One two."]
+
+    virtual_time.run(main())
+
+
+def test_a_message_that_cannot_be_kept_ends_the_reply() -> None:
+    """When every message vanishes at once the reply gives up instead of posting for ever."""
+
+    async def main() -> None:
+        def fail(method: str, _number: int) -> MessageGone | None:
+            return MessageGone("gone", slack_error="message_not_found") if method == "edit" else None
+
+        stage = Stage(FakeChat(fail=fail))
+        with pytest.raises(ExceptionGroup) as caught:
+            await stage.play(words(100, 5.0))
+        assert caught.group_contains(MessageGone)
+        assert stage.chat.count("post") <= 4
+
+    virtual_time.run(main())
+
+
+def test_a_body_slack_refuses_at_the_end_is_posted_anew() -> None:
+    """A final edit that Slack will not take becomes a new post, and the old message goes."""
+
+    async def main() -> None:
+        def fail(method: str, _number: int) -> BodyRefused | None:
+            return BodyRefused("blocks", slack_error="invalid_blocks") if method == "edit" else None
+
+        stage = Stage(FakeChat(fail=fail))
+        await stage.play(words(50, 3.0))
+        (text,) = stage.chat.texts()
+        assert len(text.split()) == 50
+
+    virtual_time.run(main())
+
+
+def test_slack_away_for_a_while_delays_the_end_only() -> None:
+    """Edits that do not get through are tried again with growing pauses."""
+
+    async def main() -> None:
+        def fail(method: str, number: int) -> ChatUnavailable | None:
+            return ChatUnavailable("502") if method == "edit" and number <= 4 else None
+
+        stage = Stage(FakeChat(fail=fail))
+        await stage.play(words(50, 2.0))
+        (text,) = stage.chat.texts()
+        assert len(text.split()) == 50
+
+    virtual_time.run(main())
+
+
+def test_a_closed_thread_ends_the_reply() -> None:
+    """Where nothing can be posted the error rises to the worker."""
+
+    async def main() -> None:
+        def fail(method: str, _number: int) -> ThreadClosed | None:
+            return ThreadClosed("archived", slack_error="is_archived") if method == "post" else None
+
+        stage = Stage(FakeChat(fail=fail))
+        with pytest.raises(ExceptionGroup) as caught:
+            await stage.play(words(10, 1.0))
+        assert caught.group_contains(ThreadClosed)
+
+    virtual_time.run(main())
+
+
+def test_nothing_said_is_still_an_answer() -> None:
+    """A turn without text shows our sentence, never an empty message."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat())
+
+        async def feed(reply: Reply) -> None:
+            reply.end("The agent finished without saying anything.")
+            await asyncio.sleep(0)
+
+        await stage.play(feed)
+        (body,) = stage.chat.bodies()
+        assert (body.markdown, body.notice) == ("", "The agent finished without saying anything.")
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize(
+    ("edits", "chars", "open_replies", "seconds"),
+    [(0, 10, 1, 0.5), (5, 10, 1, 1.5), (0, 3_001, 1, 3.0), (9, 9_000, 1, 3.0), (0, 10, 2, 2.5), (9, 10, 40, 50.0)],
+)
+def test_pace(edits: int, chars: int, open_replies: int, seconds: float) -> None:
+    """Quick at first, steady later, slower for long messages and when many share the minute."""
+    assert edit_interval(edits=edits, shown_chars=chars, open_replies=open_replies) == pytest.approx(seconds)

@@ -1,0 +1,155 @@
+"""Claims turns and runs them side by side: leases, heartbeat, and the one place where anything may be caught."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from slackbot.domain import Turn
+from slackbot.errors import ChatError, SlackbotError, ThreadClosed
+from slackbot.store import Store, StoreError
+from slackbot.turns import TurnLost, Turns
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Limits of one worker. All times in seconds."""
+
+    concurrency: int = 100
+    lease: float = 30.0
+    heartbeat: float = 5.0
+    poll: float = 2.0
+    store_pause: float = 1.0
+    first_backoff: float = 2.0
+    longest_backoff: float = 60.0
+    attempts: int = 20
+    """How often a turn that cannot even end is tried again, before it is given up with a log line."""
+
+
+class Worker:
+    """Runs turns until stopped. ``wake`` tells it that there may be something to claim; polling is the truth."""
+
+    def __init__(self, store: Store, turns: Turns, *, owner: str, settings: WorkerSettings | None = None) -> None:
+        self._store = store
+        self._turns = turns
+        self._owner = owner
+        self._settings = settings or WorkerSettings()
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._troubles: dict[int, int] = {}
+
+    @property
+    def running(self) -> int:
+        """Turns being run now."""
+        return len(self._running)
+
+    def wake(self) -> None:
+        """Look for work now."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Claim no more; ``run`` returns when the running turns have ended."""
+        self._stopping = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Claim and run turns until ``stop`` is called and the last one has ended."""
+        async with asyncio.TaskGroup() as tasks:
+            heartbeat = tasks.create_task(self._heartbeat())
+            try:
+                while not self._stopping:
+                    self._woken.clear()
+                    turn = await self._claim()
+                    if turn is None:
+                        await self._wait()
+                    else:
+                        self._start(tasks, turn)
+                while self._running:
+                    await asyncio.wait(list(self._running.values()))
+            finally:
+                heartbeat.cancel()
+
+    async def _claim(self) -> Turn | None:
+        if len(self._running) >= self._settings.concurrency:
+            return None
+        try:
+            return await self._store.claim(self._owner, self._settings.lease)
+        except StoreError as error:
+            log.error("claim.failed", extra={"error": str(error)})
+            await asyncio.sleep(self._settings.store_pause)
+            return None
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.poll):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+    def _start(self, tasks: asyncio.TaskGroup, turn: Turn) -> None:
+        task = tasks.create_task(self._run(turn), name=f"turn-{turn.id}")
+        self._running[turn.id] = task
+
+        def ended(_: asyncio.Task[None]) -> None:
+            del self._running[turn.id]
+            # The next message of the thread may be waiting for this one.
+            self._woken.set()
+
+        task.add_done_callback(ended)
+
+    async def _run(self, turn: Turn) -> None:
+        ids = {"turn": turn.id, "slack_thread": str(turn.thread), "attempt": turn.attempt}
+        log.info("turn.started", extra={**ids, "kind": turn.kind.value})
+        try:
+            await self._turns.run(turn)
+        except TurnLost:
+            log.warning("turn.lost", extra=ids)
+        except StoreError as error:
+            # The lease runs out and the turn is claimed again, by then with a database.
+            log.error("turn.unrecorded", extra={**ids, "error": str(error)})
+        except Exception as error:
+            log.exception("turn.broke", extra={**ids, "error": type(error).__name__})
+            await self._end_broken(turn, error)
+        else:
+            self._troubles.pop(turn.id, None)
+
+    async def _end_broken(self, turn: Turn, error: Exception) -> None:
+        ids = {"turn": turn.id, "slack_thread": str(turn.thread)}
+        reason = error if isinstance(error, SlackbotError) else SlackbotError(str(error))
+        troubles = self._troubles[turn.id] = self._troubles.get(turn.id, 0) + 1
+        try:
+            if isinstance(error, ThreadClosed) or troubles > self._settings.attempts:
+                log.error("turn.given_up", extra={**ids, "error": str(error)})
+                await self._store.fail(turn.id, self._owner, reason.code)
+                self._troubles.pop(turn.id, None)
+            else:
+                await self._turns.apologise(turn, reason)
+        except ChatError as unsaid:
+            log.error("turn.apology_unsaid", extra={**ids, "error": str(unsaid)})
+            pause = min(self._settings.first_backoff * 2.0 ** (troubles - 1), self._settings.longest_backoff)
+            try:
+                await self._store.postpone(turn.id, self._owner, pause)
+            except StoreError as gone:
+                log.error("turn.unrecorded", extra={**ids, "error": str(gone)})
+        except StoreError as gone:
+            log.error("turn.unrecorded", extra={**ids, "error": str(gone)})
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.heartbeat)
+            mine = frozenset(self._running)
+            if not mine:
+                continue
+            try:
+                kept = await self._store.renew(self._owner, mine, self._settings.lease)
+            except StoreError as error:
+                log.error("heartbeat.failed", extra={"turns": len(mine), "error": str(error)})
+                continue
+            for turn_id in mine - kept:
+                if task := self._running.get(turn_id):
+                    log.warning("turn.lost", extra={"turn": turn_id})
+                    task.cancel()

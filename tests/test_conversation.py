@@ -1,0 +1,464 @@
+"""Intake, turns and worker together on a real store: what people in a thread see, with fakes at the two ports."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+
+from slackbot.budget import Budget
+from slackbot.domain import (
+    AgentProfile,
+    AgentTarget,
+    ApprovalRequested,
+    Attachment,
+    BotIdentity,
+    ChannelKind,
+    ContextMessage,
+    FileOffered,
+    InboundMessage,
+    RetryPressed,
+    RunFinished,
+    TextDelta,
+    ToolStarted,
+)
+from slackbot.errors import (
+    AgentRunFailed,
+    AgentUnavailable,
+    ChatUnavailable,
+    ConversationFull,
+    ConversationGone,
+    Interrupted,
+    ThreadClosed,
+)
+from slackbot.intake import NOT_ASKER, WAITING, Intake
+from slackbot.questions import Questions
+from slackbot.replies.pace import OpenReplies
+from slackbot.replies.reply import ReplyTools
+from slackbot.routing import DmMode, Rules
+from slackbot.store import Store
+from slackbot.turns import Turns
+from slackbot.worker import Worker, WorkerSettings
+from tests.fakes import FakeAgent, FakeChat
+
+ME = BotIdentity("T1", "Acme", "UBOT", "BBOT")
+OWNER = "worker-1"
+
+
+@dataclass
+class Bot:
+    """The middle of the bot, running."""
+
+    store: Store
+    chat: FakeChat
+    agent: FakeAgent
+    intake: Intake
+    turns: Turns
+    worker: Worker
+    tick: itertools.count[int]
+
+    async def hear(
+        self,
+        text: str,
+        *,
+        user: str = "UADA",
+        channel: str = "C1",
+        thread: str | None = None,
+        kind: ChannelKind = ChannelKind.CHANNEL,
+        attachments: tuple[Attachment, ...] = (),
+    ) -> InboundMessage:
+        """Somebody writes; returns once the message is accepted."""
+        message = InboundMessage(
+            "T1",
+            channel,
+            kind,
+            f"1700000{next(self.tick):03d}.000000",
+            thread,
+            user,
+            text,
+            attachments=attachments,
+            event_id="Ev1",
+        )
+        await self.intake.message(message)
+        return message
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
+        """Wait for what should become true."""
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+    async def idle(self) -> None:
+        """Wait until nothing is queued or running."""
+        async with asyncio.timeout(10.0):
+            while True:
+                counts = await self.store.counts()
+                if not counts.queued and not counts.running:
+                    return
+                await asyncio.sleep(0.005)
+
+    def press_retry(self, user: str = "UADA") -> RetryPressed:
+        """The newest Retry button, pressed."""
+        shown = [shown for shown in self.chat.messages.values() if shown.body.retry_turn is not None][-1]
+        assert shown.body.retry_turn is not None
+        return RetryPressed(
+            "T1", shown.thread.channel_id, shown.ts, shown.thread.root_ts or None, user, shown.body.retry_turn
+        )
+
+
+@asynccontextmanager
+async def running_bot(
+    url: str, chat: FakeChat, agent: FakeAgent, *, rules: Rules | None = None, start: bool = True
+) -> AsyncIterator[Bot]:
+    """A bot that takes messages and answers them until the block ends."""
+    store = await Store.open(url)
+    tools = ReplyTools(chat, Budget(), OpenReplies(), asyncio.get_running_loop().time)
+    questions = Questions(store, chat, identity=lambda _team: ME)
+    turns = Turns(store, chat, agent, questions, tools, target=AgentTarget(agent_id="agent-1"), owner=OWNER)
+    quick = WorkerSettings(poll=0.05, heartbeat=0.2, lease=5.0, first_backoff=0.05, longest_backoff=0.1, attempts=4)
+    worker = Worker(store, turns, owner=OWNER, settings=quick)
+    intake = Intake(store, chat, rules or Rules(), identity=lambda _team: ME, wake=worker.wake)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            notes = tasks.create_task(intake.run())
+            if start:
+                tasks.create_task(worker.run())
+            yield Bot(store, chat, agent, intake, turns, worker, itertools.count(1))
+            worker.stop()
+            notes.cancel()
+    finally:
+        await store.close()
+
+
+def says(*texts: str) -> list[TextDelta]:
+    """A script that says these pieces in one block."""
+    return [TextDelta("b", text) for text in texts]
+
+
+@pytest.fixture
+def chat() -> FakeChat:
+    """A quick fake Slack that knows two people."""
+    return FakeChat(latency=0.001, names={"UADA": "Ada", "UBEN": "Ben", "UBOT": "agent"})
+
+
+async def test_a_mention_is_answered_in_its_thread(database_url: str, chat: FakeChat) -> None:
+    """The answer goes into the thread of the message, from a conversation created for it."""
+    agent = FakeAgent([says("Hello ", "Ada.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        message = await bot.hear("<@UBOT> hi there")
+        await bot.idle()
+        (shown,) = chat.messages.values()
+        assert shown.thread.root_ts == message.ts
+        assert shown.body.markdown == "Hello Ada."
+        assert agent.asked == [("conversation-1", "hi there")]
+
+
+async def test_a_follow_up_goes_to_the_same_conversation(database_url: str, chat: FakeChat) -> None:
+    """Answering in the thread without a mention continues the conversation."""
+    agent = FakeAgent([says("One."), says("Two.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        first = await bot.hear("<@UBOT> one?")
+        await bot.idle()
+        await bot.hear("and two?", thread=first.ts)
+        await bot.idle()
+        assert chat.texts() == ["One.", "Two."]
+        assert agent.asked == [("conversation-1", "one?"), ("conversation-1", "and two?")]
+
+
+async def test_redelivery_is_answered_once(database_url: str, chat: FakeChat) -> None:
+    """The same message ten times over gets one answer."""
+    agent = FakeAgent()
+    async with running_bot(database_url, chat, agent) as bot:
+        message = await bot.hear("<@UBOT> hi")
+        await asyncio.gather(*(bot.intake.message(replace(message, event_id=f"Ev{n}")) for n in range(10)))
+        await bot.idle()
+        assert len(agent.asked) == 1
+        assert len(chat.messages) == 1
+
+
+async def test_messages_of_a_thread_are_answered_in_order_and_said_to_wait(database_url: str, chat: FakeChat) -> None:
+    """While a turn runs the next ones wait, are told so, and go on in order."""
+    agent = FakeAgent([[0.15, *says("First.")], says("Second."), says("Third.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        first = await bot.hear("<@UBOT> first")
+        await bot.until(lambda: len(agent.asked) == 1)
+        await bot.hear("second", thread=first.ts)
+        await bot.hear("third", thread=first.ts)
+        await bot.until(lambda: len(chat.whispers) == 2)
+        assert chat.texts() in ([], [""])
+        await bot.idle()
+        assert chat.texts() == ["First.", "Second.", "Third."]
+        assert chat.whispers == [("UADA", WAITING)] * 2
+
+
+async def test_threads_are_answered_side_by_side(database_url: str, chat: FakeChat) -> None:
+    """Twenty threads of half a second each take far less than ten seconds."""
+    agent = FakeAgent([[0.5, *says("Done.")]])
+    async with running_bot(database_url, chat, agent) as bot:
+        for number in range(20):
+            await bot.hear("<@UBOT> go", channel=f"C{number}")
+        await bot.until(lambda: len(agent.asked) == 20, seconds=3.0)
+        await bot.idle()
+        assert chat.texts() == ["Done."] * 20
+
+
+async def test_a_lost_conversation_is_replaced_with_what_was_said(database_url: str, chat: FakeChat) -> None:
+    """When Noxus no longer knows the conversation a new one starts with the thread's messages."""
+    agent = FakeAgent([says("One."), [ConversationGone("404")], says("Still here.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        first = await bot.hear("<@UBOT> I am Ada, remember me")
+        await bot.idle()
+        chat.past = [
+            ContextMessage(first.ts, "UADA", "<@UBOT> I am Ada, remember me"),
+            ContextMessage("1700000001.500000", "UBOT", "One.", from_agent=True),
+        ]
+        await bot.hear("who am I?", thread=first.ts)
+        await bot.idle()
+        assert chat.texts() == ["One.", "Still here."]
+        conversation, question = agent.asked[-1]
+        assert conversation == "conversation-2"
+        assert "Ada: @agent I am Ada, remember me" in question
+        assert "You: One." in question
+        assert question.endswith("who am I?")
+
+
+async def test_a_full_conversation_is_replaced_once(database_url: str, chat: FakeChat) -> None:
+    """The agent's cap of messages starts a new conversation; a second cap in a row ends in words."""
+    agent = FakeAgent([[ConversationFull("100 messages")], [ConversationFull("100 messages")]])
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.idle()
+        assert [conversation for conversation, _ in agent.asked] == ["conversation-1", "conversation-2"]
+        (body,) = chat.bodies()
+        assert body.notice == ConversationFull.sentence
+
+
+async def test_a_failed_turn_says_so_and_retry_answers_in_the_same_message(database_url: str, chat: FakeChat) -> None:
+    """Noxus being away gives one sentence and a Retry button; the press answers in the same place."""
+    agent = FakeAgent([[AgentUnavailable("connect", may_have_arrived=False)], says("Back again.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.idle()
+        (body,) = chat.bodies()
+        assert (body.markdown, body.notice) == ("", AgentUnavailable.sentence)
+        press = bot.press_retry()
+        await bot.intake.retry(press)
+        await bot.intake.retry(press)
+        await bot.idle()
+        (shown,) = chat.messages.values()
+        assert shown.ts == press.message_ts
+        assert (shown.body.markdown, shown.body.retry_turn) == ("Back again.", None)
+        assert len(agent.asked) == 2
+
+
+async def test_only_the_asker_retries(database_url: str, chat: FakeChat) -> None:
+    """Somebody else's press changes nothing and is explained privately."""
+    agent = FakeAgent([[AgentRunFailed("boom")]])
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.idle()
+        await bot.intake.retry(bot.press_retry(user="UBEN"))
+        await bot.until(lambda: bool(chat.whispers))
+        assert chat.whispers == [("UBEN", NOT_ASKER)]
+        assert len(agent.asked) == 1
+
+
+async def test_an_error_mid_answer_keeps_the_text(database_url: str, chat: FakeChat) -> None:
+    """What the agent said before it failed stays, with one sentence below."""
+    agent = FakeAgent([[*says("Half an ans"), 0.05, AgentRunFailed("secret internals")]])
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.idle()
+        (body,) = chat.bodies()
+        assert (body.markdown, body.notice) == ("Half an ans", AgentRunFailed.sentence)
+        assert body.retry_turn is not None
+
+
+async def test_a_turn_that_noxus_may_have_is_never_sent_again(database_url: str, chat: FakeChat) -> None:
+    """After a death mid-answer the next process says so in one sentence; only Retry asks again."""
+    agent = FakeAgent([says("Answered after all.")])
+    async with running_bot(database_url, chat, agent, start=False) as bot:
+        await bot.hear("<@UBOT> hi")
+        turn = await bot.store.claim("dead", 0.5)
+        assert turn is not None
+        assert await bot.store.mark_submitted(turn.id, "dead")
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.until(lambda: bool(chat.messages))
+        await bot.idle()
+        (body,) = chat.bodies()
+        assert body.notice == Interrupted.sentence
+        assert agent.asked == []
+        await bot.intake.retry(bot.press_retry())
+        await bot.idle()
+        assert chat.texts() == ["Answered after all."]
+        assert len(agent.asked) == 1
+
+
+async def test_a_turn_that_noxus_cannot_have_is_simply_run_again(database_url: str, chat: FakeChat) -> None:
+    """A death before submission costs nothing but time."""
+    agent = FakeAgent([says("Here.")])
+    async with running_bot(database_url, chat, agent, start=False) as bot:
+        await bot.hear("<@UBOT> hi")
+        assert await bot.store.claim("dead", 0.01) is not None
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.until(lambda: bool(chat.messages))
+        await bot.idle()
+        assert chat.texts() == ["Here."]
+
+
+async def test_stopping_ends_a_running_answer_visibly(database_url: str, chat: FakeChat) -> None:
+    """At the deadline a running answer keeps its text and says that it was cut."""
+    agent = FakeAgent([[*says("Some text"), 60.0]])
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.until(lambda: chat.texts() == ["Some text"])
+        bot.worker.stop()
+        bot.turns.interrupt()
+        await bot.idle()
+        (body,) = chat.bodies()
+        assert (body.markdown, body.notice) == ("Some text", Interrupted.sentence)
+
+
+async def test_slack_being_away_delays_the_apology(database_url: str, chat: FakeChat) -> None:
+    """When nothing can be posted the turn ends as soon as Slack is back, with the agent asked once."""
+    posts = iter([ChatUnavailable("502")] * 3)
+
+    def fail(method: str, _number: int) -> ChatUnavailable | None:
+        return next(posts, None) if method == "post" else None
+
+    chat.fail = fail
+    agent = FakeAgent([says("Lost text.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.until(lambda: bool(chat.messages))
+        await bot.idle()
+        (body,) = chat.bodies()
+        assert body.retry_turn is not None
+        assert len(agent.asked) == 1
+
+
+async def test_a_closed_thread_ends_the_turn_quietly(database_url: str, chat: FakeChat) -> None:
+    """In an archived channel the turn fails in the log only, and is not tried for ever."""
+
+    def fail(method: str, _number: int) -> ThreadClosed | None:
+        return ThreadClosed("is_archived", slack_error="is_archived") if method == "post" else None
+
+    chat.fail = fail
+    async with running_bot(database_url, chat, FakeAgent()) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.idle()
+        assert chat.messages == {}
+
+
+async def test_an_empty_mention_is_greeted_by_the_agents_own_words(database_url: str, chat: FakeChat) -> None:
+    """The agent's introductory message answers a bare mention, without a run."""
+    agent = FakeAgent(agent_profile=AgentProfile(introductory_message="Hi, I am Nora."))
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT>")
+        await bot.idle()
+        assert chat.texts() == ["Hi, I am Nora."]
+        assert agent.asked == []
+
+
+async def test_what_was_not_answered_goes_along_with_the_next_question(database_url: str, chat: FakeChat) -> None:
+    """Talk between people in the thread reaches the agent, with authors, when it is asked again."""
+    agent = FakeAgent([says("One."), says("Two.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        first = await bot.hear("<@UBOT> one?")
+        await bot.idle()
+        await bot.hear("I think it is three", user="UBEN", thread=first.ts)
+        await bot.hear("no, four", thread=first.ts)
+        await bot.idle()
+        assert len(agent.asked) == 1
+        await bot.hear("<@UBOT> who is right?", thread=first.ts)
+        await bot.idle()
+        assert agent.asked[-1][1].splitlines() == [
+            "Said before in this thread, for you to know:",
+            "Ben: I think it is three",
+            "Ada: no, four",
+            "",
+            "Ada: who is right?",
+        ]
+
+
+async def test_a_mention_in_an_old_thread_brings_its_past(database_url: str, chat: FakeChat) -> None:
+    """Called into a discussion, the agent knows what was said before."""
+    chat.past = [ContextMessage("1600000000.000000", "UBEN", "Shall we ship?")]
+    agent = FakeAgent()
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> what do you think?", thread="1600000000.000000")
+        await bot.idle()
+        (asked,) = agent.asked
+        assert asked[1].endswith("Ben: Shall we ship?\n\nAda: what do you think?")
+
+
+async def test_a_flat_dm_is_one_conversation_until_new(database_url: str, chat: FakeChat) -> None:
+    """Top-level messages of a flat DM share a conversation; ``new`` starts another."""
+    agent = FakeAgent([says("One."), says("Two."), says("Three.")])
+    rules = Rules(dm_mode=DmMode.FLAT)
+    async with running_bot(database_url, chat, agent, rules=rules) as bot:
+        for text in ("one", "two", "new", "three"):
+            await bot.hear(text, channel="D1", kind=ChannelKind.DM)
+        await bot.idle()
+        assert [conversation for conversation, _ in agent.asked] == [
+            "conversation-1",
+            "conversation-1",
+            "conversation-2",
+        ]
+        assert {shown.thread.root_ts for shown in chat.messages.values()} == {""}
+
+
+async def test_files_are_named_as_not_passed_on(database_url: str, chat: FakeChat) -> None:
+    """The agent hears that a file was attached which it does not get."""
+    agent = FakeAgent()
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("", channel="D1", kind=ChannelKind.DM, attachments=(Attachment("F1", "plan.pdf"),))
+        await bot.idle()
+        assert agent.asked[0][1] == "(Attached in Slack, not passed on to you: plan.pdf)"
+
+
+@pytest.mark.parametrize(
+    ("script", "notice"),
+    [
+        ([RunFinished()], "The agent finished without saying anything."),
+        (
+            [ToolStarted("1", "human_in_the_loop"), RunFinished()],
+            "The agent waits for something outside this thread: human in the loop.",
+        ),
+        (
+            [ToolStarted("1", "delete_all"), ApprovalRequested("1", "delete_all"), RunFinished()],
+            "The agent waits for somebody to approve a step in Noxus.",
+        ),
+        (
+            [*says("Cut"), RunFinished("length")],
+            "The agent reached its length limit, so this answer ends early.",
+        ),
+        (
+            [FileOffered("data:image/png;base64,AA==", "image/png"), *says("Here.")],
+            "The agent also made a file, which I cannot bring into Slack.",
+        ),
+    ],
+)
+async def test_a_turn_says_what_it_waits_for(
+    database_url: str, chat: FakeChat, script: list[TextDelta], notice: str
+) -> None:
+    """A turn that ends without saying enough is explained in one sentence."""
+    async with running_bot(database_url, chat, FakeAgent([script])) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.idle()
+        assert chat.bodies()[0].notice == notice
+
+
+async def test_too_many_questions_are_refused_in_words(database_url: str, chat: FakeChat) -> None:
+    """The question over the limit gets one polite sentence and no run."""
+    agent = FakeAgent()
+    async with running_bot(database_url, chat, agent, rules=Rules(turns_per_user_per_minute=2)) as bot:
+        for number in range(3):
+            await bot.hear("<@UBOT> go", channel=f"C{number}")
+        await bot.idle()
+        assert len(agent.asked) == 2
+        assert sum("one minute" in text for text in chat.texts()) == 1

@@ -1,0 +1,152 @@
+"""Composition root: builds everything from Settings, starts it, and stops it in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+
+from slackbot.budget import Budget
+from slackbot.config import Settings, Transport
+from slackbot.errors import ChatError, ChatUnavailable, SlackbotError
+from slackbot.intake import Intake
+from slackbot.noxus.client import NoxusClient
+from slackbot.questions import Questions
+from slackbot.replies.pace import OpenReplies
+from slackbot.replies.reply import ReplyTools
+from slackbot.slack.client import SlackChat
+from slackbot.slack.installations import Installations
+from slackbot.slack.server import Gate, SlackServer
+from slackbot.slack.sockets import SocketMode
+from slackbot.slack.web import WebApi
+from slackbot.slack.webhooks import Webhooks
+from slackbot.store import Store
+from slackbot.store.migrate import upgrade
+from slackbot.turns import Turns
+from slackbot.worker import Worker, WorkerSettings
+
+log = logging.getLogger(__name__)
+
+FAREWELL_SECONDS = 10.0
+"""After the deadline, interrupted replies get so long to show their last text and the Retry button."""
+
+
+async def serve(
+    settings: Settings, *, stop: asyncio.Event | None = None, ready: Callable[[], None] | None = None
+) -> None:
+    """Run the bot until ``stop`` is set or SIGTERM or SIGINT arrives, then let running answers finish.
+
+    Migrates the database first. ``ready`` is called once Slack's events can arrive. Raises ``SlackbotError`` kinds when
+    something it cannot start without is missing: the database, Slack, a valid token.
+    """
+    stop = stop or asyncio.Event()
+    for notice in settings.notices:
+        log.warning("settings.notice", extra={"notice": notice})
+    database_url = settings.database_url.get_secret_value()
+    await asyncio.to_thread(upgrade, database_url)
+    async with AsyncExitStack() as stack:
+        store = await Store.open(database_url, exclusive=True)
+        stack.push_async_callback(store.close)
+        await store.void_leases()
+        web = WebApi(settings.slack_api_url)
+        stack.push_async_callback(web.aclose)
+        installations = await _installations(web, settings)
+        budget = Budget()
+        chat = SlackChat(web, installations, budget)
+        agent = NoxusClient(
+            settings.noxus_backend_url,
+            settings.noxus_api_key.get_secret_value(),
+            mode=settings.noxus_mode,
+            idle_seconds=settings.idle_seconds,
+            total_seconds=settings.turn_seconds,
+        )
+        stack.push_async_callback(agent.aclose)
+        owner = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
+        tools = ReplyTools(chat, budget, OpenReplies(), time.monotonic)
+        questions = Questions(store, chat, identity=installations.identity, thread_context=settings.thread_context)
+        turns = Turns(store, chat, agent, questions, tools, target=settings.target(), owner=owner)
+        worker = Worker(store, turns, owner=owner, settings=WorkerSettings(concurrency=settings.max_concurrent_turns))
+        intake = Intake(store, chat, settings.rules(), identity=installations.identity, wake=worker.wake)
+        server = _server(settings, web, Gate(web, installations, intake.message, intake.retry))
+        await _connect(server)
+        # Closed before the store, and after the last turn: what arrives until then is accepted for the next start.
+        stack.push_async_callback(server.stop)
+        async with asyncio.TaskGroup() as tasks:
+            notes = tasks.create_task(intake.run())
+            working = tasks.create_task(worker.run())
+            if ready is not None:
+                ready()
+            with _signals(stop):
+                await stop.wait()
+            log.info("stop.began", extra={"turns": worker.running})
+            worker.stop()
+            await _drain(working, turns, settings.shutdown_seconds)
+            notes.cancel()
+
+
+class CannotStart(SlackbotError):
+    """Slack does not let us in. The text names the setting and the cure."""
+
+    code = "cannot_start"
+
+
+async def _installations(web: WebApi, settings: Settings) -> Installations:
+    try:
+        installations = await Installations.single(web, settings.slack_bot_token.get_secret_value())
+    except ChatUnavailable as error:
+        raise CannotStart(f"Slack cannot be reached at {settings.slack_api_url} ({error}).") from error
+    except ChatError as error:
+        raise CannotStart(
+            f"Slack refuses SLACK_BOT_TOKEN ({error.slack_error or error}). Copy it anew from "
+            "https://api.slack.com/apps > your app > OAuth & Permissions > Bot User OAuth Token."
+        ) from error
+    for me in installations.identities:
+        log.info("slack.team", extra={"team": me.team_id, "team_name": me.team_name, "bot_user": me.user_id})
+    return installations
+
+
+def _server(settings: Settings, web: WebApi, gate: Gate) -> SlackServer:
+    if settings.transport is Transport.SOCKET and settings.slack_app_token is not None:
+        return SocketMode(web, settings.slack_app_token.get_secret_value(), gate)
+    if settings.slack_signing_secret is None:
+        raise CannotStart("SLACK_SIGNING_SECRET is missing.")
+    return Webhooks(settings.http_host, settings.http_port, settings.slack_signing_secret.get_secret_value(), gate)
+
+
+async def _connect(server: SlackServer) -> None:
+    try:
+        await server.start()
+    except ChatError as error:
+        raise CannotStart(
+            f"Slack refuses SLACK_APP_TOKEN ({error.slack_error or error}). Make one at https://api.slack.com/apps > "
+            "your app > Basic Information > App-Level Tokens, with the scope connections:write."
+        ) from error
+
+
+async def _drain(working: asyncio.Task[None], turns: Turns, seconds: float) -> None:
+    """Wait for running turns; past the deadline, end them with what there is, and past that, leave them."""
+    await asyncio.wait([working], timeout=seconds)
+    if not working.done():
+        log.warning("stop.interrupting", extra={"seconds": seconds})
+        turns.interrupt()
+        await asyncio.wait([working], timeout=FAREWELL_SECONDS)
+    working.cancel()
+
+
+@contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set ``stop`` for as long as the block runs."""
+    loop = asyncio.get_running_loop()
+    names = (signal.SIGTERM, signal.SIGINT)
+    for name in names:
+        loop.add_signal_handler(name, stop.set)
+    try:
+        yield
+    finally:
+        for name in names:
+            loop.remove_signal_handler(name)

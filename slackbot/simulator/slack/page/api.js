@@ -1,0 +1,57 @@
+/** Talking to the simulated Slack: its state, its live events, and a person's deeds. */
+
+const RETRY_MILLISECONDS = 1000;
+
+/** Do something as a person: "say", "press", "edit" or "delete". Throws an Error in words. */
+export async function act(deed, body) {
+  let response;
+  try {
+    response = await fetch(`page/${deed}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    });
+  } catch {
+    throw new Error("The workspace cannot be reached. Your text is still here; try again in a moment.");
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (response.ok && answer.ok !== false) return answer;
+  throw new Error(`The workspace refused it: ${answer.error ?? response.status}`);
+}
+
+/**
+ * Follow the workspace for as long as the page is open: `onState` after each (re)connect, `onEvent` for each change,
+ * `onLost` when the connection breaks. Events that arrive while the state is on its way are applied after it.
+ */
+export function follow({ onState, onEvent, onLost }) {
+  const source = new EventSource("page/events");
+  let early = [];
+  source.onopen = async () => {
+    early = [];
+    try {
+      const response = await fetch("page/state");
+      if (!response.ok) throw new Error(`state: ${response.status}`);
+      onState(await response.json());
+      const waiting = early;
+      early = null;
+      waiting.forEach(onEvent);
+    } catch {
+      restart();
+    }
+  };
+  source.onmessage = ({ data }) => {
+    const event = JSON.parse(data);
+    if (early) early.push(event);
+    else onEvent(event);
+  };
+  source.onerror = () => {
+    onLost();
+    // The browser retries by itself, except after an answer that was no event stream.
+    if (source.readyState === EventSource.CLOSED) restart();
+  };
+  function restart() {
+    source.close();
+    onLost();
+    setTimeout(() => follow({ onState, onEvent, onLost }), RETRY_MILLISECONDS);
+  }
+}

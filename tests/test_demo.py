@@ -1,0 +1,97 @@
+"""The demo as a person meets it: one command, an address, a conversation in the browser."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from playwright.async_api import expect
+
+from tests.browser import chromium
+
+ROOT = Path(__file__).parent.parent
+
+
+@asynccontextmanager
+async def demo(folder: Path) -> AsyncIterator[str]:
+    """``slackbot demo`` as a process of its own; gives the address it prints, and ends it with Ctrl-C."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "slackbot",
+        "demo",
+        "--port",
+        "0",
+        cwd=folder,
+        env=environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+        address = re.search(r"http://127\.0\.0\.1:\d+/", line)
+        assert address, line
+        yield address[0]
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+        _, errors = await asyncio.wait_for(process.communicate(), 40)
+    assert process.returncode == 0, errors.decode()
+    assert b"Traceback" not in errors, errors.decode()
+
+
+async def test_mention_growing_answer_follow_up_and_dm(tmp_path: Path) -> None:
+    """Mention the bot, watch the answer grow in a thread, follow up without a mention, write to it directly."""
+    async with demo(tmp_path) as address, chromium() as browser:
+        page = await browser.new_page()
+        await page.goto(address)
+        thread = page.locator("#thread")
+        await page.locator("#main-composer-input").press_sequentially("@slack")
+        await expect(page.get_by_role("option")).to_be_visible()
+        await page.keyboard.press("Enter")
+        await page.keyboard.type("/words 120 rate=30")
+        await page.keyboard.press("Enter")
+
+        await expect(thread.locator(".status")).to_contain_text("thinking", timeout=10_000)
+        answer = thread.locator(".from-bot .body")
+        await expect(answer).to_be_visible(timeout=10_000)
+        lengths = set()
+        async with asyncio.timeout(20):
+            while (length := len((await answer.inner_text()).split())) < 120:
+                lengths.add(length)
+                await asyncio.sleep(0.05)
+        assert len(lengths) >= 3, "the answer came in one piece"
+
+        await page.locator("#thread-composer-input").fill("/say The same conversation.")
+        await page.locator("#thread-composer-input").press("Enter")
+        await expect(thread.locator(".from-bot .body").last).to_have_text("The same conversation.", timeout=10_000)
+
+        await page.locator("#direct").get_by_role("button", name="slackbot agent", exact=True).click()
+        await page.locator("#main-composer-input").fill("/say Just between us.")
+        await page.locator("#main-composer-input").press("Enter")
+        await expect(thread.locator(".from-bot .body").last).to_have_text("Just between us.", timeout=10_000)
+
+
+async def test_a_failure_can_be_retried_in_the_page(tmp_path: Path) -> None:
+    """A broken answer keeps its text, shows one sentence, and its Retry button works."""
+    async with demo(tmp_path) as address, chromium() as browser:
+        page = await browser.new_page()
+        await page.goto(address)
+        await page.locator("#direct").get_by_role("button", name="slackbot agent", exact=True).click()
+        await page.locator("#main-composer-input").fill("/fail")
+        await page.locator("#main-composer-input").press("Enter")
+        thread = page.locator("#thread")
+        await expect(thread).to_contain_text("The agent ran into a problem", timeout=10_000)
+        await page.wait_for_timeout(300)
+        await thread.get_by_role("button", name="Retry").click()
+        await expect(thread).to_contain_text("Trying again", timeout=10_000)
+        await expect(thread).to_contain_text("The agent ran into a problem", timeout=10_000)
+        await expect(thread.locator(".from-bot")).to_have_count(1)

@@ -1,0 +1,57 @@
+"""What the bot adds between a Slack event and the request to Noxus, when it has nothing else to do."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from tests.whole_bot import World, bot, world
+
+QUESTIONS = 100
+SETTLE_SECONDS = 0.2
+"""One turn is over before the next begins: the waits are those of a bot with nothing else to do."""
+
+
+async def measure() -> str:
+    """Ask one question after another, each in a thread of its own and then a follow-up; report the waits."""
+    with tempfile.TemporaryDirectory() as folder:
+        first: list[float] = []
+        next_one: list[float] = []
+        async with world() as acme:
+            url = f"sqlite:///{Path(folder) / 'bench.db'}"
+            async with bot(acme.environ(url, SLACKBOT_TURNS_PER_USER_PER_MINUTE="0")):
+                for number in range(QUESTIONS):
+                    root = await _ask(acme, f"<@{acme.slack.bot_user_id}> /say One{number}.", None, first)
+                    await _ask(acme, f"/say Two{number}.", root, next_one)
+    return "\n".join(
+        [
+            f"event delivered -> question at Noxus, milliseconds, {QUESTIONS} each, Slack calls take 60 ms",
+            f"  first question of a thread  {_percentiles(first)}   (creates the conversation: one more request)",
+            f"  next question of a thread   {_percentiles(next_one)}",
+        ]
+    )
+
+
+async def _ask(acme: World, text: str, root: str | None, waits: list[float]) -> str:
+    slack, noxus = acme.slack, acme.noxus
+    deliveries, answers = len(slack.deliveries), _answers(acme)
+    requests = len(noxus.requests)
+    ts = await slack.say(slack.users["ada"], slack.channels["general"], text, thread_ts=root)
+    await slack.wait(lambda: _answers(acme) > answers, timeout=30)
+    await asyncio.sleep(SETTLE_SECONDS)
+    asked = next(request.at for request in noxus.requests[requests:] if request.path.endswith("/stream"))
+    waits.append(1000 * (asked - min(delivery.at for delivery in slack.deliveries[deliveries:])))
+    return root or ts
+
+
+def _answers(acme: World) -> int:
+    return sum(1 for call in acme.slack.calls if call.method == "chat.postMessage" and call.ok)
+
+
+def _percentiles(waits: list[float]) -> str:
+    ordered = sorted(waits)
+    return "  ".join(
+        f"{name} {ordered[min(len(ordered) - 1, int(share * len(ordered)))]:6.1f}"
+        for name, share in (("p50", 0.5), ("p95", 0.95), ("max", 1.0))
+    )

@@ -62,15 +62,38 @@ OTHERWISE: Final = TIER_2
 """For a method that is not listed: low enough for all but Slack's rarest methods."""
 
 _ROUNDING: Final = 1e-6
+_FORGET_SECONDS: Final = 300.0
+"""A learned limit doubles in this time."""
+_FORGOTTEN: Final = 10.0
+_LEAST_SHARE: Final = 5
+"""No less than a fifth of the documented limit is learned."""
 _KEYS_BEFORE_SWEEP: Final = 64
 
 
 @dataclass(slots=True)
 class _Window:
-    """When each counted call stops counting, soonest first."""
+    """When each counted call stops counting, soonest first. ``learned`` calls are what Slack really allows, it seems,
+    since ``learned_at``."""
 
     limit: Limit
     ends: deque[float] = field(default_factory=deque)
+    learned: int = 0
+    learned_at: float = 0.0
+
+    def calls(self, now: float) -> int:
+        """How many calls a window may hold now."""
+        if not self.learned:
+            return self.limit.calls
+        calls = int(self.learned * 2.0 ** min((now - self.learned_at) / _FORGET_SECONDS, _FORGOTTEN))
+        if calls >= self.limit.calls:
+            self.learned = 0
+        return min(calls, self.limit.calls)
+
+    def learn(self, now: float) -> None:
+        """Slack refused the last call: the ones before it were as many as it takes."""
+        least = max(1, self.limit.calls // _LEAST_SHARE)
+        self.learned = min(self.calls(now), max(self.used(now) - 1, least))
+        self.learned_at = now
 
     def used(self, now: float) -> int:
         while self.ends and self.ends[0] <= now + _ROUNDING:
@@ -79,7 +102,7 @@ class _Window:
 
     def wait(self, now: float, keep: int) -> float:
         """Seconds until one more call leaves ``keep`` slots free."""
-        surplus = self.used(now) + keep + 1 - self.limit.calls
+        surplus = self.used(now) + keep + 1 - self.calls(now)
         if surplus <= 0:
             return 0.0
         if surplus > len(self.ends):
@@ -117,12 +140,18 @@ class Budget:
         if self._cooling(team, method, now):
             return 0
         window = self._window(team, method, channel, now)
-        return window.limit.calls - window.used(now)
+        return max(0, window.calls(now) - window.used(now))
 
     def cool_off(self, team: str, method: str, now: float, retry_after: float) -> None:
-        """Slack answered 429: nothing of this method for ``retry_after`` seconds, in any channel of the team."""
+        """Slack answered 429: nothing of this method for ``retry_after`` seconds, in any channel of the team.
+
+        Where the team shares one limit, it also counts as that many calls from now on. That is forgotten by and by:
+        a restart, or another process, can look like a lower limit.
+        """
         until = max(now + retry_after, self._cool_until.get((team, method), now))
         self._cool_until[team, method] = until
+        if self._limits.get(method, OTHERWISE).per is Per.TEAM:
+            self._window(team, method, "", now).learn(now)
 
     def _cooling(self, team: str, method: str, now: float) -> float:
         until = self._cool_until.get((team, method))

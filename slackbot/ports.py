@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -30,9 +30,10 @@ class Chat(Protocol):
         (flat DM) or refuses it: then the caller shows a placeholder. Slack clears it when we post, or after 2 minutes.
         """
 
-    async def post(self, thread: ThreadKey, body: Body, part: PartRef | None = None) -> str:
+    async def post(self, thread: ThreadKey, body: Callable[[], Body], part: PartRef | None = None) -> str:
         """Post a message into the thread and return its ``ts``. Waits for the rate budget; after a 429 it waits
-        again and retries. ``part`` goes into the message's metadata."""
+        again and retries. ``body`` is asked each time the call goes out: what should be shown may be newer by then.
+        ``part`` goes into the message's metadata."""
 
     async def edit(self, thread: ThreadKey, ts: str, body: Body) -> None:
         """Replace one of our messages. Takes no budget and never retries a 429 (``ChatRateLimited``): what should be

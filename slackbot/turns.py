@@ -101,7 +101,7 @@ class Turns:
             await self._chat.edit(turn.thread, last.ts, body)
         else:
             index = last.index + 1 if last else 0
-            ts = await self._chat.post(turn.thread, body, PartRef(turn.id, index))
+            ts = await self._chat.post(turn.thread, lambda: body, PartRef(turn.id, index))
             # As a placeholder it is written over, not repeated, when this very step is cut off and done again.
             await self._store.record_part(turn.id, PartRecord(index, ts, placeholder=True))
         await self._store.fail(turn.id, self._owner, error.code)
@@ -117,7 +117,8 @@ class Turns:
     async def _say(self, turn: Turn, words: str) -> None:
         # A crash between the post and its record must not say it twice.
         if turn.attempt == 1 or not await self._chat.find_parts(turn.thread, turn.id):
-            await self._chat.post(turn.thread, Body(markdown=prepare(words)), PartRef(turn.id, 0))
+            body = Body(markdown=prepare(words))
+            await self._chat.post(turn.thread, lambda: body, PartRef(turn.id, 0))
         await self._store.finish(turn.id, self._owner)
 
     # --- agent runs ---

@@ -79,10 +79,10 @@ class FakeChat:
             self.statuses.append(status)
         return self.has_status
 
-    async def post(self, thread: ThreadKey, body: Body, part: PartRef | None = None) -> str:
+    async def post(self, thread: ThreadKey, body: Callable[[], Body], part: PartRef | None = None) -> str:
         await self._call("post")
         ts = f"1700000000.{next(self._ts):06d}"
-        self.messages[ts] = Shown(thread, ts, part, [(asyncio.get_running_loop().time(), body)])
+        self.messages[ts] = Shown(thread, ts, part, [(asyncio.get_running_loop().time(), body())])
         return ts
 
     async def edit(self, thread: ThreadKey, ts: str, body: Body) -> None:

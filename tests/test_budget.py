@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,8 +85,30 @@ def test_nothing_goes_while_slack_wants_a_pause() -> None:
     assert calls.take("T1", METHOD, 1.0) == 4.0
     assert calls.free("T1", METHOD, 1.0) == 0
     assert calls.take("T2", METHOD, 1.0) == 0.0
-    assert calls.free("T1", METHOD, 5.0) == 3
     assert calls.take("T1", METHOD, 5.0) == 0.0
+
+
+def test_a_refusal_teaches_the_lower_limit() -> None:
+    """What Slack took before it refused counts as its limit, and is forgotten by and by."""
+    calls = Budget()
+    assert [calls.take("T1", METHOD, 0.0) for _ in range(13)] == [0.0] * 13
+    calls.cool_off("T1", METHOD, 0.0, 5.0)
+    assert calls.take("T1", METHOD, 6.0) == pytest.approx(55.0)
+    assert calls.free("T1", METHOD, 61.0) == 13
+    assert calls.free("T1", METHOD, 301.0) == 24
+    assert calls.free("T1", METHOD, 100_000.0) == 50
+    assert calls.free("T1", METHOD, 0.0) <= 50
+
+
+def test_a_restart_does_not_look_like_no_limit_at_all() -> None:
+    """Refused at the first call, as another process made the others, a fifth of the limit is kept."""
+    calls = Budget()
+    assert calls.take("T1", METHOD, 0.0) == 0.0
+    calls.cool_off("T1", METHOD, 0.0, 1.0)
+    assert calls.free("T1", METHOD, 2.0) == 9
+    assert calls.take("T1", "chat.postMessage", 0.0, channel="C1") == 0.0
+    calls.cool_off("T1", "chat.postMessage", 0.0, 1.0)
+    assert calls.free("T1", "chat.postMessage", 4.0, channel="C1") == 3
 
 
 def test_a_pause_is_never_shortened() -> None:
@@ -144,7 +168,7 @@ def test_who_waits_as_told_gets_the_slot(
     limit: Limit, steps: list[tuple[float, int]], keep: int, start: float, pause: float
 ) -> None:
     """When nobody else takes it meanwhile, and no earlier: a moment before it is still refused."""
-    calls = budget(limit)
+    calls = budget(replace(limit, per=Per.CHANNEL))  # a limit that no refusal changes
     now = start
     for step, _ in steps:
         now += step

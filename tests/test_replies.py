@@ -240,6 +240,67 @@ def test_many_replies_share_the_edits_of_a_minute() -> None:
     virtual_time.run(main())
 
 
+def test_a_last_text_without_an_edit_goes_below() -> None:
+    """When no edit is to be had within seconds the rest of the answer is a further message, nothing twice."""
+
+    async def main() -> None:
+        chat, budget = FakeChat(), Budget()
+        stage = Stage(chat, tools=ReplyTools(chat, budget, OpenReplies(), virtual_time.now))
+
+        async def feed(reply: Reply) -> None:
+            reply.text("b", "Some text,\n```py\nprint(1)\n")
+            await asyncio.sleep(0.3)
+            budget.cool_off("T1", "chat.update", virtual_time.now(), 40.0)
+            reply.text("b", "print(2)\n```\nand the rest.")
+            reply.end("Sorry.", retry=True)
+            ended.append(virtual_time.now())
+
+        ended: list[float] = []
+        await stage.play(feed)
+        assert virtual_time.now() - ended[0] < 3.5
+        assert chat.texts() == ["Some text,\n```py\nprint(1)\n```", "```py\nprint(2)\n```\nand the rest."]
+        assert [body.retry_turn for body in chat.bodies()] == [None, 7]
+        assert [part.index for part in stage.records] == [0, 1]
+
+    virtual_time.run(main())
+
+
+def test_what_nobody_would_see_is_not_sent() -> None:
+    """White space at the end is no reason for an edit."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat())
+
+        async def feed(reply: Reply) -> None:
+            reply.text("b", "Done.")
+            await asyncio.sleep(1.0)
+            reply.text("b", "\n\n")
+            reply.end()
+
+        await stage.play(feed)
+        assert stage.chat.count("edit") == 0
+
+    virtual_time.run(main())
+
+
+def test_sixty_answers_in_ten_channels_at_once() -> None:
+    """All end whole within seconds of their last word, without a call too many."""
+
+    async def main() -> None:
+        chat, budget = FakeChat(), Budget()
+        tools = ReplyTools(chat, budget, OpenReplies(), virtual_time.now)
+        stages = [Stage(chat, tools=tools) for _ in range(60)]
+        async with asyncio.TaskGroup() as tasks:
+            for stage in stages:
+                tasks.create_task(stage.play(words(400, 10.0)))
+        edits = [at for at, method in chat.calls if method == "edit"]
+        assert max(sum(1 for other in edits if at <= other < at + 60.0) for at in edits) <= 50
+        assert virtual_time.now() - 1_000.0 < 15.0
+        assert sum(len(text.split()) for text in chat.texts()) == 60 * 400
+
+    virtual_time.run(main())
+
+
 def test_a_failure_keeps_the_text_and_offers_retry() -> None:
     """What there was stays, with one sentence and the button below it."""
 
@@ -389,7 +450,15 @@ def test_nothing_said_is_still_an_answer() -> None:
 
 @pytest.mark.parametrize(
     ("edits", "chars", "open_replies", "seconds"),
-    [(0, 10, 1, 0.5), (5, 10, 1, 1.5), (0, 3_001, 1, 3.0), (9, 9_000, 1, 3.0), (0, 10, 2, 2.5), (9, 10, 40, 50.0)],
+    [
+        (0, 10, 1, 0.5),
+        (5, 10, 1, 1.5),
+        (0, 3_001, 1, 3.0),
+        (9, 9_000, 1, 3.0),
+        (0, 10, 2, 1.0),
+        (9, 10, 2, 2.5),
+        (9, 10, 40, 50.0),
+    ],
 )
 def test_pace(edits: int, chars: int, open_replies: int, seconds: float) -> None:
     """Quick at first, steady later, slower for long messages and when many share the minute."""

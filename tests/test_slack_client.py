@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from aiohttp import web
@@ -106,7 +107,7 @@ async def test_identity(world: World) -> None:
 async def test_post_and_edit(world: World) -> None:
     """A message goes into the thread, is edited in place, and shows no "(edited)"."""
     thread = await world.thread()
-    ts = await world.chat.post(thread, Body("It **grows**"), PartRef(7, 0))
+    ts = await world.chat.post(thread, lambda: Body("It **grows**"), PartRef(7, 0))
     await world.chat.edit(thread, ts, Body("It **grows** and ends", notice="Stopped.", retry_turn=7))
     (message,) = world.slack.messages(thread.channel_id, thread.root_ts)[1:]
     assert (message.ts, message.shown, message.edited) == (ts, "It **grows** and ends", None)
@@ -124,7 +125,7 @@ async def test_post_and_edit(world: World) -> None:
 async def test_flat_dm(world: World) -> None:
     """Without a root the message is top-level."""
     thread = ThreadKey(world.slack.team_id, world.slack.dm("ada"), FLAT_ROOT)
-    ts = await world.chat.post(thread, Body("Hi"))
+    ts = await world.chat.post(thread, lambda: Body("Hi"))
     assert [(m.ts, m.thread_ts) for m in world.slack.messages(thread.channel_id)] == [(ts, None)]
     assert not await world.chat.set_status(thread, "is thinking…")
 
@@ -133,7 +134,7 @@ async def test_too_large_is_not_even_sent(world: World) -> None:
     """What Slack would refuse is refused here."""
     thread = await world.thread()
     with pytest.raises(BodyRefused):
-        await world.chat.post(thread, Body("x" * 9_001))
+        await world.chat.post(thread, lambda: Body("x" * 9_001))
     with pytest.raises(BodyRefused):
         await world.chat.edit(thread, "1.1", Body())
     assert not world.calls("chat.postMessage") + world.calls("chat.update")
@@ -144,7 +145,7 @@ async def test_refused_blocks_go_out_as_text(world: World, code: str) -> None:
     """Slack does not like the blocks: the words are shown all the same."""
     thread = await world.thread()
     world.slack.faults.add(method="chat.postMessage", error=code)
-    ts = await world.chat.post(thread, Body("a < b", notice="Stopped."), PartRef(7, 0))
+    ts = await world.chat.post(thread, lambda: Body("a < b", notice="Stopped."), PartRef(7, 0))
     assert world.shown(thread) == ["a &lt; b\n\nStopped."]
     world.slack.faults.add(method="chat.update", error="block_mismatch")
     await world.chat.edit(thread, ts, Body("a > b"))
@@ -158,7 +159,7 @@ async def test_posts_wait_for_the_budget(world: World) -> None:
     """A burst is spread out instead of being refused by Slack."""
     thread = await world.thread()
     for index in range(4):
-        await world.chat.post(thread, Body(f"part {index}"))
+        await world.chat.post(thread, partial(Body, f"part {index}"))
     assert 0 < sum(world.clock.slept) < 10
 
 
@@ -166,7 +167,7 @@ async def test_posts_wait_out_a_429(world: World) -> None:
     """A 429 is waited out, whatever the budget thought."""
     thread = await world.thread()
     world.slack.faults.add(method="chat.postMessage", error="ratelimited", retry_after=7, times=2)
-    await world.chat.post(thread, Body("patience"))
+    await world.chat.post(thread, lambda: Body("patience"))
     assert world.shown(thread) == ["patience"]
     assert sum(world.clock.slept) >= 14
 
@@ -176,7 +177,7 @@ async def test_posts_do_not_wait_for_ever(world: World) -> None:
     thread = await world.thread()
     world.slack.faults.add(method="chat.postMessage", error="ratelimited", retry_after=50, times=None)
     with pytest.raises(ChatRateLimited) as limited:
-        await world.chat.post(thread, Body("patience"))
+        await world.chat.post(thread, lambda: Body("patience"))
     assert limited.value.retry_after == 50
     assert sum(world.clock.slept) <= 120
 
@@ -184,7 +185,7 @@ async def test_posts_do_not_wait_for_ever(world: World) -> None:
 async def test_edits_never_wait(world: World) -> None:
     """A 429 comes back at once, and the budget knows of it."""
     thread = await world.thread()
-    ts = await world.chat.post(thread, Body("one"))
+    ts = await world.chat.post(thread, lambda: Body("one"))
     world.slack.faults.add(method="chat.update", error="ratelimited", retry_after=9)
     with pytest.raises(ChatRateLimited) as limited:
         await world.chat.edit(thread, ts, Body("two"))
@@ -197,7 +198,7 @@ async def test_a_lost_answer_does_not_post_twice(world: World) -> None:
     """The connection broke after Slack took the post: the message is found again."""
     thread = await world.thread()
     world.slack.faults.add(method="chat.postMessage", drop="after")
-    ts = await world.chat.post(thread, Body("once"), PartRef(7, 0))
+    ts = await world.chat.post(thread, lambda: Body("once"), PartRef(7, 0))
     assert world.shown(thread) == ["once"]
     assert ts == world.slack.messages(thread.channel_id, thread.root_ts)[1].ts
 
@@ -207,7 +208,7 @@ async def test_a_lost_post_is_sent_again(world: World, fault: dict[str, str]) ->
     """The post never arrived, and nothing of it is found: it goes out again."""
     thread = await world.thread()
     world.slack.faults.add(method="chat.postMessage", **fault)  # type: ignore[arg-type] # one fault each
-    await world.chat.post(thread, Body("once"), PartRef(7, 0))
+    await world.chat.post(thread, lambda: Body("once"), PartRef(7, 0))
     assert world.shown(thread) == ["once"]
 
 
@@ -216,10 +217,10 @@ async def test_what_cannot_be_found_again_is_not_sent_again(world: World) -> Non
     thread = await world.thread()
     world.slack.faults.add(method="chat.postMessage", drop="after", times=2)
     with pytest.raises(ChatUnavailable):
-        await world.chat.post(thread, Body("once"))
+        await world.chat.post(thread, lambda: Body("once"))
     world.slack.faults.add(method="conversations.replies", error="missing_scope")
     with pytest.raises(ChatUnavailable):
-        await world.chat.post(thread, Body("once"), PartRef(7, 0))
+        await world.chat.post(thread, lambda: Body("once"), PartRef(7, 0))
     assert world.shown(thread) == ["once", "once"]
 
 
@@ -228,7 +229,7 @@ async def test_a_slack_that_is_away(world: World) -> None:
     thread = await world.thread()
     await world.slack.stop()
     with pytest.raises(NotSent):
-        await world.chat.post(thread, Body("hello?"))
+        await world.chat.post(thread, lambda: Body("hello?"))
     assert len(world.clock.slept) == 3
     with pytest.raises(ChatUnavailable):
         await world.chat.edit(thread, "1.1", Body("hello?"))
@@ -262,20 +263,20 @@ async def test_gone_and_closed(world: World) -> None:
         await world.chat.edit(thread, "1.1", Body("?"))
     world.slack.change_channel(world.general, archived=True)
     with pytest.raises(ThreadClosed) as closed:
-        await world.chat.post(thread, Body("?"))
+        await world.chat.post(thread, lambda: Body("?"))
     assert closed.value.slack_error == "is_archived"
     world.slack.faults.add(method="chat.postMessage", error="something_new")
     with pytest.raises(ChatError) as unknown:
-        await world.chat.post(thread, Body("?"))
+        await world.chat.post(thread, lambda: Body("?"))
     assert (type(unknown.value), unknown.value.slack_error) == (ChatError, "something_new")
     with pytest.raises(ThreadClosed, match="not installed"):
-        await world.chat.post(ThreadKey("T0OTHER", "C1", "1.1"), Body("?"))
+        await world.chat.post(ThreadKey("T0OTHER", "C1", "1.1"), lambda: Body("?"))
 
 
 async def test_delete(world: World) -> None:
     """A message of ours disappears; one that is gone already is no error."""
     thread = await world.thread()
-    ts = await world.chat.post(thread, Body("oops"))
+    ts = await world.chat.post(thread, lambda: Body("oops"))
     await world.chat.delete(thread, ts)
     await world.chat.delete(thread, ts)
     assert world.shown(thread) == []
@@ -331,8 +332,8 @@ async def test_history_of_a_thread(world: World) -> None:
     """Who said what, oldest first, the newest kept, the agent's words as it said them."""
     thread = await world.thread("root")
     ben = world.slack.users["ben"]
-    await world.chat.post(thread, Body("The **answer**"))
-    await world.chat.post(thread, Body(notice="A sentence of ours."))
+    await world.chat.post(thread, lambda: Body("The **answer**"))
+    await world.chat.post(thread, lambda: Body(notice="A sentence of ours."))
     second = await world.slack.say(ben, world.general, "and then?", thread_ts=thread.root_ts)
     last = await world.slack.say(world.ada, world.general, "now", thread_ts=thread.root_ts)
     said = await world.chat.history(thread, before_ts=last, limit=50)
@@ -378,10 +379,10 @@ async def test_long_threads_are_paged(world: World) -> None:
 async def test_find_parts(world: World) -> None:
     """The parts of one turn, by index, the older of two for the same part."""
     thread = await world.thread()
-    first = await world.chat.post(thread, Body("zero"), PartRef(7, 0))
-    await world.chat.post(thread, Body("zero again"), PartRef(7, 0))
-    await world.chat.post(thread, Body("other"), PartRef(8, 0))
-    second = await world.chat.post(thread, Body(notice="Still working…"), PartRef(7, 1))
+    first = await world.chat.post(thread, lambda: Body("zero"), PartRef(7, 0))
+    await world.chat.post(thread, lambda: Body("zero again"), PartRef(7, 0))
+    await world.chat.post(thread, lambda: Body("other"), PartRef(8, 0))
+    second = await world.chat.post(thread, lambda: Body(notice="Still working…"), PartRef(7, 1))
     assert await world.chat.find_parts(thread, 7) == [PartRecord(0, first), PartRecord(1, second, placeholder=True)]
     assert await world.chat.find_parts(thread, 9) == []
 
@@ -459,7 +460,7 @@ async def test_no_text_in_the_log(world: World, caplog: pytest.LogCaptureFixture
     caplog.set_level(logging.DEBUG)
     thread = await world.thread()
     world.slack.faults.add(method="chat.postMessage", error="invalid_blocks")
-    await world.chat.post(thread, Body("classified"))
+    await world.chat.post(thread, lambda: Body("classified"))
     await world.chat.people(thread.team_id, ["U0NOBODY"])
     assert "blocks.refused" in caplog.text
     logged = "\n".join(str(vars(record)) for record in caplog.records)

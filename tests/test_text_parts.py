@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from itertools import accumulate
 
 import pytest
@@ -102,6 +101,36 @@ def test_any_text_in_any_pieces_is_cut_into_the_same_whole_parts(
         without_marks = part.text.removeprefix(part.prefix).removesuffix(part.suffix)
         assert part.text == part.prefix + without_marks + part.suffix
         assert without_marks.split() == part.body.split()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=markdown,
+    room=limits,
+    widths=st.lists(st.integers(1, 700), min_size=1, max_size=6),
+    seen=st.integers(0, 8),
+    ended=st.booleans(),
+)
+def test_a_part_can_stay_as_it_was_seen(
+    text: str, room: tuple[int, int], widths: list[int], seen: int, *, ended: bool
+) -> None:
+    """What a message showed at some moment stays its part; the rest follows whole, and everything fits."""
+    parts = Parts(*room)
+    shown, index, length = "", -1, 0
+    for number, piece in enumerate(chunked(text, widths)):
+        parts.push(piece)
+        if number == seen and parts.count:
+            index = parts.count - 1
+            shown, length = parts.text(index), len(parts.body(index))
+    if ended:
+        parts.finish()
+    if index < 0:
+        return
+    parts.split(index, length)
+    parts.finish()
+    assert parts.text(index) == shown
+    assert "".join(parts.body(number) for number in range(parts.count)).rstrip() == text.rstrip()
+    assert all(len(parts.text(n)) <= room[0] and size(parts.text(n)) <= room[1] for n in range(parts.count))
 
 
 @settings(max_examples=200, deadline=None)
@@ -369,19 +398,3 @@ def test_limits_leave_room_for_the_marks() -> None:
     """Parts smaller than the marks around them cannot be."""
     with pytest.raises(ValueError, match="256"):
         Parts(max_bytes=LEAST - 1)
-
-
-def test_a_long_answer_costs_no_more_per_character_than_a_short_one() -> None:
-    """Ten times the text in pieces of three, shown now and then, takes about ten times as long."""
-
-    def seconds(chars: int) -> float:
-        parts = Parts()
-        started = time.process_time()
-        for number in range(chars // 3):
-            parts.push(text[3 * number % len(text) :][:3])
-            if number % 100 == 0:
-                parts.text(parts.count - 1)
-        return time.process_time() - started
-
-    text = "".join(EXAMPLES)
-    assert seconds(300_000) < 3 * 10 * seconds(30_000)

@@ -51,6 +51,14 @@ class Answer:
         """How many Slack messages the answer needs: at least one once it has ended, as no turn ends unseen."""
         return max(self._parts.count, 1) if self._ended else self._parts.count
 
+    def length(self, index: int) -> int:
+        """How much of the agent's text part ``index`` carries now, in characters."""
+        return len(self._parts.body(index)) if index < self._parts.count else 0
+
+    def split(self, index: int, length: int) -> None:
+        """Leave part ``index`` as it was when its ``length`` was this; the rest moves on to the next part."""
+        self._parts.split(index, length)
+
     def is_final(self, index: int) -> bool:
         """Whether part ``index`` will not change any more."""
         return self._ended or index < self._parts.count - 1

@@ -13,7 +13,7 @@ LONG_SECONDS = 3.0
 """Slack's advice for longer messages: one edit in three seconds (https://docs.slack.dev/ai/developing-agents)."""
 LONG_CHARS = 3_000
 SHARED_SECONDS = 1.25
-"""Between any two progress edits of a team: 48 a minute, below Slack's 50 for ``chat.update``."""
+"""Between any two steady edits of a team: 48 a minute, below Slack's 50 for ``chat.update``."""
 
 
 def edit_interval(*, edits: int, shown_chars: int, open_replies: int) -> float:
@@ -22,12 +22,10 @@ def edit_interval(*, edits: int, shown_chars: int, open_replies: int) -> float:
     ``edits`` made so far to this message, ``shown_chars`` visible in it, ``open_replies`` growing in the team.
     """
     if shown_chars > LONG_CHARS:
-        own = LONG_SECONDS
-    elif edits < QUICK_EDITS:
-        own = QUICK_SECONDS
-    else:
-        own = STEADY_SECONDS
-    return max(own, SHARED_SECONDS * open_replies) if open_replies > 1 else own
+        return max(LONG_SECONDS, SHARED_SECONDS * open_replies)
+    if edits < QUICK_EDITS:
+        return QUICK_SECONDS * open_replies
+    return max(STEADY_SECONDS, SHARED_SECONDS * open_replies)
 
 
 class OpenReplies:

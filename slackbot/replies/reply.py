@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from slackbot.budget import Budget
 from slackbot.domain import Body, PartRecord, PartRef, ThreadKey
@@ -24,14 +25,20 @@ SILENCE_SECONDS = 8.0
 UNCONFIRMED_TRIES = 8
 LONGEST_WAIT = 15.0
 REPOSTS = 2
+FINAL_PATIENCE = 3.0
+"""A last text that finds no edit within so many seconds goes out as a message of its own."""
 
 
 @dataclass(slots=True)
 class _Shown:
-    """A part as Slack shows it. ``ts`` is empty while it is not there."""
+    """A part as Slack shows it. ``ts`` is empty while it is not there, ``body`` is None while it is unknown.
+
+    ``length`` is how much of the agent's text it shows.
+    """
 
     ts: str = ""
     body: Body | None = None
+    length: int = 0
     edits: int = 0
     edited_at: float = float("-inf")
     unconfirmed: int = 0
@@ -76,6 +83,8 @@ class Reply:
         self._changed = asyncio.Event()
         self._status = THINKING
         self._shown: dict[int, _Shown] = {part.index: _Shown(part.ts) for part in earlier}
+        self._settled = 0
+        """Parts, from the first, that are shown as they will stay."""
 
     @property
     def has_text(self) -> bool:
@@ -109,9 +118,11 @@ class Reply:
         """
         with self._open_replies.one_more(self._thread.team_id):
             await self._until_first_text()
-            while not (self._answer.ended and self._is_whole()):
+            while True:
                 self._changed.clear()
                 wait = await self._show_next()
+                if self._answer.ended and self._settled == self._answer.count:
+                    break
                 await (self._news(None) if wait is None else self._rest(wait))
             await self._clean_up()
 
@@ -139,7 +150,7 @@ class Reply:
         shown = self._shown.get(0)
         try:
             if shown is None:
-                await self._post(0, body)
+                await self._post(0, lambda: body)
             else:
                 await self._chat.edit(self._thread, shown.ts, body)
                 shown.body = body
@@ -147,45 +158,50 @@ class Reply:
             self._shown.pop(0, None)
         except (ChatRateLimited, ChatUnavailable, BodyRefused) as error:
             # Nothing is lost without it: the first text takes its place.
+            if shown is None:
+                self._shown.pop(0, None)
             log.info("placeholder.failed", extra={"turn": self._turn_id, "error": str(error)})
 
     # --- while it grows ---
 
-    def _is_whole(self) -> bool:
-        return all(self._is_current(index) for index in range(self._answer.count))
-
-    def _is_current(self, index: int) -> bool:
-        shown = self._shown.get(index)
-        return shown is not None and bool(shown.ts) and shown.body == self._answer.body(index)
-
     async def _show_next(self) -> float | None:
         """Bring the first part that lags up to date; returns how long to wait before the next look, None: for news."""
-        for index in range(self._answer.count):
-            if self._is_current(index):
-                continue
+        for index in range(self._settled, self._answer.count):
+            body = self._answer.body(index)
             shown = self._shown.get(index)
             if shown is None or not shown.ts:
-                await self._post(index, self._answer.body(index))
+                await self._post(index, partial(self._answer.body, index))
                 return 0.0
-            if wait := self._edit_wait(index, shown):
-                return wait
-            return await self._edit(index, shown)
+            if shown.body is not None and _looks_alike(shown.body, body):
+                if index == self._settled and self._answer.is_final(index):
+                    self._settled += 1
+                continue
+            wait = self._edit_wait(index, shown)
+            if wait > FINAL_PATIENCE and self._can_leave(index, shown):
+                # The rest goes below, where there is room, instead of waiting for the right to change this message.
+                self._answer.split(index, shown.length)
+                return 0.0
+            return wait or await self._edit(index, shown)
         return None
+
+    def _can_leave(self, index: int, shown: _Shown) -> bool:
+        """Whether a part may stay as it is: it shows a piece of this very answer, and nothing stands below it."""
+        return self._answer.is_final(index) and shown.length > 0 and index + 1 not in self._shown
 
     def _edit_wait(self, index: int, shown: _Shown) -> float:
         """Seconds until this edit may go; takes the slot when it may go now."""
         now = self._now()
         team = self._thread.team_id
-        if self._answer.is_final(index) or shown.body is None or not shown.body.markdown:
+        if self._answer.is_final(index) or not shown.length:
             return self._budget.take(team, "chat.update", now)
         open_replies = self._open_replies.count(team)
-        pause = edit_interval(edits=shown.edits, shown_chars=len(shown.body.markdown), open_replies=open_replies)
+        pause = edit_interval(edits=shown.edits, shown_chars=shown.length, open_replies=open_replies)
         if (wait := shown.edited_at + pause - now) > 0:
             return wait
         return self._budget.take(team, "chat.update", now, keep=open_replies)
 
     async def _edit(self, index: int, shown: _Shown) -> float:
-        body = self._answer.body(index)
+        body, length = self._answer.body(index), self._answer.length(index)
         final = self._answer.is_final(index)
         try:
             await self._chat.edit(self._thread, shown.ts, body)
@@ -206,7 +222,7 @@ class Reply:
                 raise
             log.warning("part.unconfirmed", extra={"turn": self._turn_id, "part": index, "error": str(error)})
             return min(0.5 * 2.0**shown.unconfirmed, LONGEST_WAIT)
-        shown.body = body
+        shown.body, shown.length = body, length
         shown.edits += 1
         shown.edited_at = self._now()
         shown.unconfirmed = 0
@@ -221,11 +237,18 @@ class Reply:
         shown.ts = ""
         return 0.0
 
-    async def _post(self, index: int, body: Body) -> None:
-        ts = await self._chat.post(self._thread, body, PartRef(self._turn_id, index))
+    async def _post(self, index: int, body: Callable[[], Body]) -> None:
         shown = self._shown.setdefault(index, _Shown())
-        shown.ts, shown.body, shown.edited_at = ts, body, self._now()
-        await self._record(PartRecord(index, ts, placeholder=not body.markdown))
+
+        def newest() -> Body:
+            # Asked for when the call really goes out, which may be seconds from now.
+            shown.body, shown.length = body(), self._answer.length(index)
+            return shown.body
+
+        shown.ts = await self._chat.post(self._thread, newest, PartRef(self._turn_id, index))
+        shown.edited_at = self._now()
+        placeholder = shown.body is not None and not shown.body.markdown
+        await self._record(PartRecord(index, shown.ts, placeholder=placeholder))
 
     async def _news(self, seconds: float | None) -> None:
         """Wait until something changes, at most ``seconds``."""
@@ -250,3 +273,10 @@ class Reply:
                 await self._chat.delete(self._thread, self._shown.pop(index).ts)
             except ChatError as error:
                 log.warning("part.left_over", extra={"turn": self._turn_id, "part": index, "error": str(error)})
+
+
+def _looks_alike(shown: Body, wanted: Body) -> bool:
+    """Whether a reader would see no difference: Slack drops white space at the ends."""
+    return shown == wanted or replace(shown, markdown=shown.markdown.strip()) == replace(
+        wanted, markdown=wanted.markdown.strip()
+    )

@@ -78,14 +78,18 @@ class SlackChat:
             return False
         return True
 
-    async def post(self, thread: ThreadKey, body: Body, part: PartRef | None = None) -> str:
+    async def post(self, thread: ThreadKey, body: Callable[[], Body], part: PartRef | None = None) -> str:
         """Post into the thread; see ``Chat.post``. What Slack will not show as blocks goes out as plain text."""
-        text, blocks = build(body)
+
+        def as_blocks() -> Mapping[str, Any]:
+            text, blocks = build(body())
+            return {"text": text, "blocks": blocks}
+
         try:
-            return await self._post(thread, part, {"text": text, "blocks": blocks})
+            return await self._post(thread, part, as_blocks)
         except BodyRefused as error:
             log.warning("blocks.refused", extra={"where": str(thread), "error": str(error)})
-            return await self._post(thread, part, {"text": plain_body(body)})
+            return await self._post(thread, part, lambda: {"text": plain_body(body())})
 
     async def edit(self, thread: ThreadKey, ts: str, body: Body) -> None:
         """Replace a message; see ``Chat.edit``. What Slack will not show as blocks becomes plain text."""
@@ -109,14 +113,16 @@ class SlackChat:
         words = _place(thread) | {"user": user_id, "text": escape(text)}
         await self._call(thread.team_id, "chat.postEphemeral", words, patience=POST_PATIENCE)
 
-    async def _post(self, thread: ThreadKey, part: PartRef | None, content: Mapping[str, Any]) -> str:
-        message = _place(thread) | dict(content) | _NO_GUESSING | {"unfurl_links": False, "unfurl_media": False}
+    async def _post(self, thread: ThreadKey, part: PartRef | None, content: Callable[[], Mapping[str, Any]]) -> str:
+        message = _place(thread) | _NO_GUESSING | {"unfurl_links": False, "unfurl_media": False}
         if part is not None:
             message["metadata"] = part_metadata(part)
         tries = 0
         while True:
             try:
-                answer = await self._call(thread.team_id, "chat.postMessage", message, patience=POST_PATIENCE)
+                answer = await self._call(
+                    thread.team_id, "chat.postMessage", message, patience=POST_PATIENCE, content=content
+                )
                 return str(answer["ts"])
             except ChatUnavailable as error:
                 tries += 1
@@ -194,9 +200,16 @@ class SlackChat:
     # --- the rate budget ---
 
     async def _call(
-        self, team_id: str, method: str, arguments: Mapping[str, Any], *, patience: float
+        self,
+        team_id: str,
+        method: str,
+        arguments: Mapping[str, Any],
+        *,
+        patience: float,
+        content: Callable[[], Mapping[str, Any]] = dict,
     ) -> Mapping[str, Any]:
-        """Call when there is a slot; a 429 closes the slots for a while and the call waits again.
+        """Call when there is a slot; a 429 closes the slots for a while and the call waits again. ``content`` gives
+        further arguments each time the call goes out.
 
         Raises ``ChatRateLimited`` when that takes longer than ``patience``.
         """
@@ -209,7 +222,7 @@ class SlackChat:
                     raise ChatRateLimited(f"{method}: no slot for another {wait:.1f} seconds", retry_after=wait)
                 await self._sleep(wait)
             try:
-                return await self._web.call(method, token, arguments)
+                return await self._web.call(method, token, {**arguments, **content()})
             except ChatRateLimited as error:
                 self._budget.cool_off(team_id, method, self._now(), error.retry_after)
                 log.warning("slack.rate_limited", extra={"team": team_id, "method": method, "after": error.retry_after})

@@ -80,7 +80,7 @@ class _Growing:
 
     @property
     def body(self) -> str:
-        if len(self.pieces) > 1:
+        if len(self.pieces) != 1:
             self.pieces = ["".join(self.pieces)]
         return self.pieces[0]
 
@@ -107,6 +107,8 @@ class Parts:
         self._max_chars = max_chars
         self._max_bytes = max_bytes
         self._closed: list[Part] = []
+        self._fences: list[Fence | None] = []
+        """The code block that is open at the start of each closed part."""
         self._growing = _Growing(None)
         self._finished = False
 
@@ -123,8 +125,29 @@ class Parts:
     def finish(self) -> None:
         """The text is over: the last part is closed too."""
         if not self._finished and self._growing.solid_chars:
-            self._closed.append(self._render())
+            self._close(self._render())
         self._finished = True
+
+    def split(self, index: int, chars: int) -> None:
+        """End part ``index`` after ``chars`` characters of its body; what follows starts the next part.
+
+        Parts behind it are cut anew. For a message that cannot be changed any more: what it shows stays, the rest
+        comes below.
+        """
+        fence = self._fences[index] if index < len(self._closed) else self._growing.fence
+        bodies = [part.body for part in self._closed[index:]]
+        if self._growing.pieces and not (self._finished and self._growing.solid_chars):
+            bodies.append(self._growing.body)
+        text = "".join(bodies)
+        finished, self._finished = self._finished, False
+        del self._closed[index:], self._fences[index:]
+        self._growing = _Growing(fence)
+        self._growing.add(text[:chars])
+        self._close(self._rendered(text[:chars], _ending(text[:chars], fence)))
+        self._growing = _Growing(changes(text[:chars], fence)[-1][1])
+        self.push(text[chars:])
+        if finished:
+            self.finish()
 
     @property
     def closed(self) -> int:
@@ -181,6 +204,10 @@ class Parts:
 
     # --- cuts ---
 
+    def _close(self, part: Part) -> None:
+        self._closed.append(part)
+        self._fences.append(self._growing.fence)
+
     def _cut(self) -> str:
         """Close the growing part and open the next; returns the text that did not stay."""
         growing = self._growing
@@ -194,7 +221,7 @@ class Parts:
             size_limit=self._max_bytes - size(opening),
         )
         position = cuts.best()
-        self._closed.append(self._rendered(body[:position], _ending(body[:position], growing.fence)))
+        self._close(self._rendered(body[:position], _ending(body[:position], growing.fence)))
         self._growing = _Growing(cuts.fence_at(position))
         return body[position:]
 

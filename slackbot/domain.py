@@ -148,6 +148,10 @@ class Conversation:
     channel_kind: ChannelKind
     agent_conversation_id: str | None = None
     mention_only: bool = False
+    needs_past: bool = False
+    """Whether the Noxus conversation has yet to be told what was said in the thread before it."""
+    is_shared: bool = False
+    """Whether more than one person speaks in the thread: then messages carry their author's name."""
 
 
 @dataclass(frozen=True, slots=True)

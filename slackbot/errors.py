@@ -155,7 +155,7 @@ class Interrupted(AgentError):
     """We were stopped while the agent was answering, and cannot know how far it came."""
 
     code = "interrupted"
-    sentence = "I was restarted while the agent was answering, so this answer is incomplete. Please try again."
+    sentence = "I was interrupted while the agent was answering, so this is incomplete. Please try again."
 
 
 # --- words -------------------------------------------------------------------------------------------------------

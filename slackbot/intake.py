@@ -103,3 +103,5 @@ class Intake:
                 await self._chat.whisper(note.thread, note.user_id, note.text)
             except ChatError as error:
                 log.info("note.failed", extra={"slack_thread": str(note.thread), "error": str(error)})
+            except Exception as error:  # noqa: BLE001 - a note is not worth the process
+                log.error("note.broke", extra={"slack_thread": str(note.thread), "error": type(error).__name__})

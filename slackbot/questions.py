@@ -42,8 +42,12 @@ class Questions:
         context = await self._history(turn) if read_thread else None
         if context is None:
             context = await self._store.context_for(turn)
-        others = any(said.user_id != turn.user_id for said in context if not said.from_agent)
-        name_author = others or await self._store.speakers(turn.conversation.id) > 1
+        name_author = turn.conversation.is_shared
+        if not name_author:
+            others = any(said.user_id != turn.user_id for said in context if not said.from_agent)
+            name_author = others or await self._store.speakers(turn.conversation.id) > 1
+            if name_author:
+                await self._store.mark_shared(turn.conversation.id)
         team_id = turn.thread.team_id
         me = self._identity(team_id)
         bot_user_id = me.user_id if me else ""

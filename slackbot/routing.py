@@ -134,7 +134,7 @@ def decide(message: InboundMessage, facts: ThreadFacts, me: BotIdentity, rules: 
     if mentioned or private:
         if not text and not message.attachments:
             return Say(Notice.GREETING)
-        match text.lower():
+        match text.lower().strip(" .!").removesuffix(" please"):
             case "quiet" if not private:
                 return Say(Notice.QUIET, mention_only=True)
             case "listen" if not private:

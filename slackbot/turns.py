@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 
 from slackbot.domain import (
@@ -19,19 +20,25 @@ from slackbot.errors import (
     SENTENCES,
     AgentError,
     ChatError,
+    ChatRateLimited,
     ConversationFull,
     ConversationGone,
     Interrupted,
+    MessageGone,
     SlackbotError,
 )
 from slackbot.listening import Listener
 from slackbot.ports import Agent, Chat
 from slackbot.questions import Questions
 from slackbot.replies.reply import Reply, ReplyTools
-from slackbot.store import Store
+from slackbot.store import Store, StoreError
 from slackbot.text.outbound import prepare
 
 log = logging.getLogger(__name__)
+
+RECORD_TRIES = 300
+RECORD_PAUSE = 1.0
+"""For five minutes a finished turn waits for the database to take its end."""
 
 
 class TurnLost(SlackbotError):
@@ -65,7 +72,7 @@ class Turns:
         self._owner = owner
         self._listening: dict[int, asyncio.Task[AgentError | None]] = {}
         self._submitted: set[int] = set()
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     async def run(self, turn: Turn) -> None:
         """Do what the turn asks for and record how it ended.
@@ -85,7 +92,7 @@ class Turns:
 
     def interrupt(self) -> None:
         """Stop waiting for the agent in every running turn: each ends with what there is and a Retry button."""
-        self._stopping = True
+        self._stopping.set()
         for listening in self._listening.values():
             listening.cancel()
 
@@ -97,14 +104,25 @@ class Turns:
         parts = await self._earlier(turn)
         body = Body(notice=error.sentence, retry_turn=turn.id)
         last = parts[-1] if parts else None
-        if last and last.placeholder:
-            await self._chat.edit(turn.thread, last.ts, body)
-        else:
+        if not (last and last.placeholder and await self._edit(turn, last.ts, body)):
             index = last.index + 1 if last else 0
             ts = await self._chat.post(turn.thread, lambda: body, PartRef(turn.id, index))
             # As a placeholder it is written over, not repeated, when this very step is cut off and done again.
             await self._store.record_part(turn.id, PartRecord(index, ts, placeholder=True))
-        await self._store.fail(turn.id, self._owner, error.code)
+        await self._record_end(turn, error)
+
+    async def _edit(self, turn: Turn, ts: str, body: Body) -> bool:
+        """Write over one of our messages; False when it is gone. Raises ``ChatRateLimited`` when there is no slot."""
+        tools = self._reply_tools
+        wait = tools.budget.take(turn.thread.team_id, "chat.update", tools.now())
+        if wait:
+            # Many of them after a restart: better late than refused.
+            raise ChatRateLimited("chat.update: no slot", retry_after=wait)
+        try:
+            await self._chat.edit(turn.thread, ts, body)
+        except MessageGone:
+            return False
+        return True
 
     # --- sentences of ours ---
 
@@ -130,7 +148,11 @@ class Turns:
             return
 
         async def record(part: PartRecord) -> None:
-            await self._store.record_part(turn.id, part)
+            try:
+                await self._store.record_part(turn.id, part)
+            except StoreError as error:
+                # The message's metadata tells as much; the answer must not suffer.
+                log.error("part.unrecorded", extra={"turn": turn.id, "part": part.index, "error": str(error)})
 
         earlier = await self._earlier(turn) if turn.attempt > 1 else []
         reply = Reply(self._reply_tools, turn.thread, turn.id, record=record, earlier=earlier)
@@ -142,11 +164,7 @@ class Turns:
             await self._chat.set_status(turn.thread, "")
             log.info("turn.given_back", extra={"turn": turn.id, "slack_thread": str(turn.thread)})
             return
-        await self._store.drop_parts(turn.id, reply.part_count)
-        if error is None:
-            await self._store.finish(turn.id, self._owner)
-        else:
-            await self._store.fail(turn.id, self._owner, error.code)
+        await self._record_end(turn, error, parts=reply.part_count)
         log.info(
             "turn.finished",
             extra={
@@ -157,6 +175,24 @@ class Turns:
                 "seconds": round(self._reply_tools.now() - started, 2),
             },
         )
+
+    async def _record_end(self, turn: Turn, error: SlackbotError | None, *, parts: int | None = None) -> None:
+        """What people see is settled: record it, however long the database is away, as nobody may do it again."""
+        for tries in itertools.count(1):
+            try:
+                if parts is not None:
+                    await self._store.drop_parts(turn.id, parts)
+                if error is None:
+                    await self._store.finish(turn.id, self._owner)
+                else:
+                    await self._store.fail(turn.id, self._owner, error.code)
+            except StoreError as away:
+                if tries == RECORD_TRIES:
+                    raise
+                log.error("turn.unrecorded", extra={"turn": turn.id, "error": str(away)})
+                await asyncio.sleep(RECORD_PAUSE)
+            else:
+                return
 
     async def _converse(self, turn: Turn, reply: Reply) -> AgentError | None:
         """Listen to the agent and show the reply at the same time; returns once Slack shows all of it."""
@@ -183,12 +219,14 @@ class Turns:
             return profile.result() if profile.done() and not profile.cancelled() else AgentProfile()
 
         listener = Listener(reply, known_profile)
+        if self._stopping.is_set():
+            raise _GivenBack
         try:
             await self._answer(turn, reply, listener)
         except AgentError as caught:
             error = caught
         except asyncio.CancelledError:
-            if not self._stopping:
+            if not self._stopping.is_set():
                 raise
             if turn.id not in self._submitted:
                 raise _GivenBack from None
@@ -206,6 +244,7 @@ class Turns:
                 "code": error.code,
                 "status": error.status,
                 "request": error.request_id,
+                "may_have_arrived": error.may_have_arrived,
                 "error": str(error),
             },
         )
@@ -213,15 +252,16 @@ class Turns:
         return error
 
     async def _answer(self, turn: Turn, reply: Reply, listener: Listener) -> None:
-        conversation_id = turn.conversation.agent_conversation_id
+        thread = turn.conversation
+        conversation_id = thread.agent_conversation_id
+        needs_past = thread.needs_past or (conversation_id is None and turn.is_reply)
         started_over = False
         while True:
-            is_new = conversation_id is None
-            question = await self._questions.compose(turn, read_thread=is_new and (turn.is_reply or started_over))
+            question = await self._questions.compose(turn, read_thread=needs_past)
             if conversation_id is None:
                 conversation_id = await self._agent.create_conversation(self._target, f"Slack {turn.thread}")
                 # At once: Noxus does not list a conversation without messages, so a lost id is lost for good.
-                await self._store.bind(turn.conversation.id, conversation_id)
+                await self._store.bind(thread.id, conversation_id, needs_past=needs_past)
             if not await self._store.mark_submitted(turn.id, self._owner):
                 raise TurnLost
             self._submitted.add(turn.id)
@@ -237,8 +277,8 @@ class Turns:
                     "conversation.replaced",
                     extra={"turn": turn.id, "conversation": conversation_id, "reason": error.code},
                 )
-                await self._store.bind(turn.conversation.id, None)
-                conversation_id, started_over = None, True
+                await self._store.bind(thread.id, None, needs_past=True)
+                conversation_id, needs_past, started_over = None, True, True
 
     # --- earlier tries ---
 

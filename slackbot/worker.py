@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from dataclasses import dataclass
 
-from slackbot.domain import Turn
-from slackbot.errors import ChatError, SlackbotError, ThreadClosed
+from slackbot.domain import Turn, TurnKind
+from slackbot.errors import SlackbotError, ThreadClosed
 from slackbot.store import Store, StoreError
 from slackbot.turns import TurnLost, Turns
 
@@ -66,7 +67,9 @@ class Worker:
                     turn = await self._claim()
                     if turn is None:
                         await self._wait()
-                    else:
+                    elif turn.id not in self._running:
+                        # Our own turn comes back when its lease ran out, as after a pause of the machine; the claim
+                        # has renewed it, and the task that runs it goes on.
                         self._start(tasks, turn)
                 while self._running:
                     await asyncio.wait(list(self._running.values()))
@@ -111,32 +114,39 @@ class Worker:
         except StoreError as error:
             # The lease runs out and the turn is claimed again, by then with a database.
             log.error("turn.unrecorded", extra={**ids, "error": str(error)})
-        except Exception as error:
-            log.exception("turn.broke", extra={**ids, "error": type(error).__name__})
+        except Exception as error:  # noqa: BLE001 - the turn boundary: whatever broke, the turn must end visibly
+            log.error("turn.broke", extra={**ids, **_where(error)})
             await self._end_broken(turn, error)
         else:
             self._troubles.pop(turn.id, None)
 
     async def _end_broken(self, turn: Turn, error: Exception) -> None:
         ids = {"turn": turn.id, "slack_thread": str(turn.thread)}
-        reason = error if isinstance(error, SlackbotError) else SlackbotError(str(error))
+        reason = error if isinstance(error, SlackbotError) else SlackbotError(type(error).__name__)
         troubles = self._troubles[turn.id] = self._troubles.get(turn.id, 0) + 1
         try:
             if isinstance(error, ThreadClosed) or troubles > self._settings.attempts:
-                log.error("turn.given_up", extra={**ids, "error": str(error)})
+                log.error("turn.given_up", extra={**ids, **_where(error)})
                 await self._store.fail(turn.id, self._owner, reason.code)
                 self._troubles.pop(turn.id, None)
-            else:
+            elif turn.kind is TurnKind.ASK:
                 await self._turns.apologise(turn, reason)
-        except ChatError as unsaid:
-            log.error("turn.apology_unsaid", extra={**ids, "error": str(unsaid)})
-            pause = min(self._settings.first_backoff * 2.0 ** (troubles - 1), self._settings.longest_backoff)
-            try:
-                await self._store.postpone(turn.id, self._owner, pause)
-            except StoreError as gone:
-                log.error("turn.unrecorded", extra={**ids, "error": str(gone)})
+            else:
+                # A sentence of ours has nothing to retry: it is said later.
+                await self._postpone(turn, troubles)
+        except Exception as unsaid:  # noqa: BLE001 - nor may what breaks here take the other turns down
+            log.error("turn.apology_unsaid", extra={**ids, **_where(unsaid)})
+            if isinstance(unsaid, ThreadClosed):
+                self._troubles[turn.id] = self._settings.attempts
+            await self._postpone(turn, troubles)
+
+    async def _postpone(self, turn: Turn, troubles: int) -> None:
+        pause = min(self._settings.first_backoff * 2.0 ** (troubles - 1), self._settings.longest_backoff)
+        try:
+            await self._store.postpone(turn.id, self._owner, pause)
         except StoreError as gone:
-            log.error("turn.unrecorded", extra={**ids, "error": str(gone)})
+            # The lease runs out and the turn is claimed again, by then with a database.
+            log.error("turn.unrecorded", extra={"turn": turn.id, "error": str(gone)})
 
     async def _heartbeat(self) -> None:
         while True:
@@ -153,3 +163,11 @@ class Worker:
                 if task := self._running.get(turn_id):
                     log.warning("turn.lost", extra={"turn": turn_id})
                     task.cancel()
+
+
+def _where(error: BaseException) -> dict[str, str]:
+    """An error for the log. Words of ours may be shown; others may quote what people wrote, so their place must do."""
+    if isinstance(error, SlackbotError):
+        return {"error": type(error).__name__, "reason": str(error)}
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    return {"error": type(error).__name__, "at": ", ".join(f"{frame.filename}:{frame.lineno}" for frame in last)}

@@ -21,7 +21,7 @@ from slackbot.domain import (
     TextDelta,
     ThreadKey,
 )
-from slackbot.errors import ChatError, MessageGone
+from slackbot.errors import MessageGone
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class FakeChat:
 
     latency: float = 0.06
     has_status: bool = True
-    fail: Callable[[str, int], ChatError | None] = lambda _method, _number: None
+    fail: Callable[[str, int], Exception | None] = lambda _method, _number: None
     past: list[ContextMessage] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
 

@@ -40,7 +40,7 @@ from slackbot.questions import Questions
 from slackbot.replies.pace import OpenReplies
 from slackbot.replies.reply import ReplyTools
 from slackbot.routing import DmMode, Rules
-from slackbot.store import Store
+from slackbot.store import Store, StoreError
 from slackbot.turns import Turns
 from slackbot.worker import Worker, WorkerSettings
 from tests.fakes import FakeAgent, FakeChat
@@ -112,10 +112,16 @@ class Bot:
 
 @asynccontextmanager
 async def running_bot(
-    url: str, chat: FakeChat, agent: FakeAgent, *, rules: Rules | None = None, start: bool = True
+    url: str,
+    chat: FakeChat,
+    agent: FakeAgent,
+    *,
+    rules: Rules | None = None,
+    start: bool = True,
+    store_class: type[Store] = Store,
 ) -> AsyncIterator[Bot]:
     """A bot that takes messages and answers them until the block ends."""
-    store = await Store.open(url)
+    store = await store_class.open(url)
     tools = ReplyTools(chat, Budget(), OpenReplies(), asyncio.get_running_loop().time)
     questions = Questions(store, chat, identity=lambda _team: ME)
     turns = Turns(store, chat, agent, questions, tools, target=AgentTarget(agent_id="agent-1"), owner=OWNER)
@@ -323,9 +329,9 @@ async def test_stopping_ends_a_running_answer_visibly(database_url: str, chat: F
         assert (body.markdown, body.notice) == ("Some text", Interrupted.sentence)
 
 
-async def test_slack_being_away_delays_the_apology(database_url: str, chat: FakeChat) -> None:
-    """When nothing can be posted the turn ends as soon as Slack is back, with the agent asked once."""
-    posts = iter([ChatUnavailable("502")] * 3)
+async def test_slack_being_away_delays_the_answer(database_url: str, chat: FakeChat) -> None:
+    """When nothing can be posted the answer comes as soon as Slack is back, with the agent asked once."""
+    posts = iter([ChatUnavailable("502")] * 2)
 
     def fail(method: str, _number: int) -> ChatUnavailable | None:
         return next(posts, None) if method == "post" else None
@@ -334,11 +340,96 @@ async def test_slack_being_away_delays_the_apology(database_url: str, chat: Fake
     agent = FakeAgent([says("Lost text.")])
     async with running_bot(database_url, chat, agent) as bot:
         await bot.hear("<@UBOT> hi")
+        await bot.until(lambda: bool(chat.messages), seconds=10.0)
+        await bot.idle()
+        assert chat.texts() == ["Lost text."]
+        assert len(agent.asked) == 1
+
+
+async def test_what_nobody_foresaw_ends_one_turn_visibly(database_url: str, chat: FakeChat) -> None:
+    """A bug in one turn is one sentence in its thread, also when it strikes again while that is said; others go on."""
+    posts = iter([KeyError("ts"), KeyError("ts")])
+
+    def fail(method: str, _number: int) -> Exception | None:
+        return next(posts, None) if method == "post" else None
+
+    chat.fail = fail
+    async with running_bot(database_url, chat, FakeAgent([says("One."), says("Two.")])) as bot:
+        await bot.hear("<@UBOT> one")
         await bot.until(lambda: bool(chat.messages))
         await bot.idle()
-        (body,) = chat.bodies()
-        assert body.retry_turn is not None
+        assert [body.notice for body in chat.bodies()] == [Interrupted.sentence]
+        await bot.hear("<@UBOT> two", channel="C2")
+        await bot.idle()
+        assert chat.texts()[-1] == "Two."
+
+
+async def test_our_own_turn_is_not_run_twice(database_url: str, chat: FakeChat) -> None:
+    """When the machine slept past the lease of a running turn, the claim of it starts nothing."""
+    agent = FakeAgent([[0.6, *says("Once.")]])
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.until(lambda: len(agent.asked) == 1)
+        await bot.store.renew(OWNER, [1], -1.0)
+        bot.worker.wake()
+        await bot.idle()
         assert len(agent.asked) == 1
+        assert [(body.markdown, body.notice) for body in chat.bodies()] == [("Once.", "")]
+
+
+async def test_a_short_outage_of_the_database_costs_nothing_visible(database_url: str, chat: FakeChat) -> None:
+    """An answer that stands in Slack is recorded when the database is back, not apologised for."""
+
+    class Shaky(Store):
+        troubles = 2
+
+        async def finish(self, turn_id: int, owner: str) -> bool:
+            self.troubles -= 1
+            if self.troubles >= 0:
+                raise StoreError("away")
+            return await super().finish(turn_id, owner)
+
+    async with running_bot(database_url, chat, FakeAgent([says("Whole.")]), store_class=Shaky) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.idle()
+        assert [(body.markdown, body.notice) for body in chat.bodies()] == [("Whole.", "")]
+
+
+async def test_the_past_goes_along_until_it_was_heard(database_url: str, chat: FakeChat) -> None:
+    """A first question that failed takes the thread's past along again when it is tried again."""
+    chat.past = [ContextMessage("1600000000.000000", "UBEN", "Shall we ship?")]
+    agent = FakeAgent([[AgentUnavailable("503")], says("Yes."), says("Really.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> what do you think?", thread="1600000000.000000")
+        await bot.idle()
+        await bot.intake.retry(bot.press_retry())
+        await bot.idle()
+        await bot.hear("<@UBOT> sure?", thread="1600000000.000000")
+        await bot.idle()
+        assert ["Shall we ship?" in question for _, question in agent.asked] == [True, True, False]
+        assert agent.asked[-1][1] == "Ada: sure?"
+
+
+async def test_stopping_before_the_agent_was_asked_gives_the_turn_back(database_url: str, chat: FakeChat) -> None:
+    """A turn that Noxus has not seen starts over in the next process, in the same message."""
+    chat.has_status = False
+    gate = asyncio.Event()
+
+    class Slow(FakeAgent):
+        async def create_conversation(self, target: AgentTarget, name: str) -> str:
+            await gate.wait()
+            return await super().create_conversation(target, name)
+
+    async with running_bot(database_url, chat, Slow()) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.until(lambda: bool(chat.messages))
+        bot.worker.stop()
+        bot.turns.interrupt()
+    agent = FakeAgent([says("Here.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.until(lambda: chat.texts() == ["Here."])
+        await bot.idle()
+        assert len(chat.messages) == 1
 
 
 async def test_a_closed_thread_ends_the_turn_quietly(database_url: str, chat: FakeChat) -> None:

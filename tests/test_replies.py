@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from slackbot.budget import Budget
-from slackbot.domain import PartRecord, ThreadKey
-from slackbot.errors import BodyRefused, ChatRateLimited, ChatUnavailable, MessageGone, ThreadClosed
+from slackbot.domain import Body, PartRecord, PartRef, ThreadKey
+from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone, ThreadClosed
 from slackbot.replies.pace import OpenReplies, edit_interval
 from slackbot.replies.reply import STILL_WORKING, THINKING, TRYING_AGAIN, Reply, ReplyTools
 from tests import virtual_time
@@ -265,6 +265,44 @@ def test_a_last_text_without_an_edit_goes_below() -> None:
     virtual_time.run(main())
 
 
+def test_a_button_without_an_edit_goes_below() -> None:
+    """When all text stands and only our sentence is missing, it becomes a message of its own, without delay."""
+
+    async def main() -> None:
+        chat, budget = FakeChat(), Budget()
+        stage = Stage(chat, tools=ReplyTools(chat, budget, OpenReplies(), virtual_time.now))
+
+        async def feed(reply: Reply) -> None:
+            reply.text("b", "All of it.\n")
+            await asyncio.sleep(1.0)
+            budget.cool_off("T1", "chat.update", virtual_time.now(), 40.0)
+            reply.end("Sorry.", retry=True)
+
+        started = virtual_time.now()
+        await stage.play(feed)
+        assert virtual_time.now() - started < 2.0
+        assert [(body.markdown.strip(), body.notice) for body in chat.bodies()] == [("All of it.", ""), ("", "Sorry.")]
+
+    virtual_time.run(main())
+
+
+def test_a_post_that_slack_cannot_take_now_is_made_later() -> None:
+    """Slack away for half a minute at the first text costs time, not the answer."""
+
+    async def main() -> None:
+        def fail(method: str, number: int) -> ChatError | None:
+            if method != "post" or number > 6:
+                return None
+            return ChatUnavailable("503") if number % 2 else ChatRateLimited("no slot", retry_after=9.0)
+
+        stage = Stage(FakeChat(fail=fail))
+        await stage.play(words(50, 2.0))
+        (text,) = stage.chat.texts()
+        assert len(text.split()) == 50
+
+    virtual_time.run(main())
+
+
 def test_what_nobody_would_see_is_not_sent() -> None:
     """White space at the end is no reason for an edit."""
 
@@ -386,17 +424,41 @@ def test_a_message_that_cannot_be_kept_ends_the_reply() -> None:
     virtual_time.run(main())
 
 
-def test_a_body_slack_refuses_at_the_end_is_posted_anew() -> None:
-    """A final edit that Slack will not take becomes a new post, and the old message goes."""
+def test_a_body_slack_refuses_is_shown_in_smaller_pieces() -> None:
+    """What Slack takes in no form as a whole goes out in halves; nothing that was read is taken away."""
+
+    class Picky(FakeChat):
+        async def post(self, thread: ThreadKey, body: Callable[[], Body], part: PartRef | None = None) -> str:
+            self._judge(body())
+            return await super().post(thread, body, part)
+
+        async def edit(self, thread: ThreadKey, ts: str, body: Body) -> None:
+            self._judge(body)
+            await super().edit(thread, ts, body)
+
+        def _judge(self, body: Body) -> None:
+            if len(body.markdown) > 900:
+                raise BodyRefused("too long for this Slack", slack_error="msg_too_long")
+
+    async def main() -> None:
+        stage = Stage(Picky())
+        await stage.play(words(600, 5.0))
+        assert "".join(stage.chat.texts()).split() == [f"word{n}" for n in range(600)]
+        assert stage.chat.count("delete") == 0
+
+    virtual_time.run(main())
+
+
+def test_a_body_slack_refuses_in_every_size_rises() -> None:
+    """Where not even a little text is taken, the worker has to end the turn."""
 
     async def main() -> None:
         def fail(method: str, _number: int) -> BodyRefused | None:
-            return BodyRefused("blocks", slack_error="invalid_blocks") if method == "edit" else None
+            return BodyRefused("blocks", slack_error="invalid_blocks") if method == "post" else None
 
-        stage = Stage(FakeChat(fail=fail))
-        await stage.play(words(50, 3.0))
-        (text,) = stage.chat.texts()
-        assert len(text.split()) == 50
+        with pytest.raises(ExceptionGroup) as caught:
+            await Stage(FakeChat(fail=fail)).play(words(50, 3.0))
+        assert caught.group_contains(BodyRefused)
 
     virtual_time.run(main())
 

@@ -35,8 +35,11 @@ def history(sql: Raw) -> None:
         else "WITH RECURSIVE numbers(n) AS (SELECT CAST(1 AS bigint) UNION ALL SELECT n + 1 FROM numbers WHERE n < %s) "
     )
     sql("BEGIN")
-    insert = "INSERT INTO conversations (team_id, channel_id, root_ts, channel_kind, mention_only, created_at) "
-    values = "SELECT 'T1', 'C1', 'root ' || n, 'channel', n < 0, 0 FROM numbers"
+    insert = (
+        "INSERT INTO conversations (team_id, channel_id, root_ts, channel_kind, mention_only, needs_past, is_shared,"
+        " created_at) "
+    )
+    values = "SELECT 'T1', 'C1', 'root ' || n, 'channel', n < 0, n < 0, n < 0, 0 FROM numbers"
     sql((insert + numbers + values) if sql.on_sqlite else (numbers + insert + values), TURNS // 10)
     insert = (
         "INSERT INTO turns (conversation_id, team_id, channel_id, ts, user_id, kind, state, is_reply, attempt,"

@@ -55,13 +55,15 @@ def test_the_newest_of_a_long_past_is_kept() -> None:
     assert lines[1:-2] == [f"Ben: message {n}" for n in range(80 - CONTEXT_MESSAGES, 80)]
     long = [ContextMessage(f"{n}.0", "UBEN", str(n) * 6_000) for n in range(5)]
     asked = told(turn("so?"), long)
-    assert [line[5] for line in asked.splitlines()[1:-2]] == ["2", "3", "4"]
+    assert [line[5] for line in asked.splitlines()[1:-2]] == ["1", "2", "3", "4"]
     assert len(asked) < CONTEXT_CHARS + 100
 
 
-def test_a_single_remark_over_the_bound_is_left_out_whole() -> None:
-    """Half a message could say the opposite of the whole."""
-    assert told(turn("so?"), [ContextMessage("1.0", "UBEN", "x" * (CONTEXT_CHARS + 1))]) == "so?"
+def test_a_single_remark_over_the_bound_is_cut() -> None:
+    """A pasted log as the newest message is carried as far as there is room, and shown as cut."""
+    asked = told(turn("so?"), [ContextMessage("1.0", "UBEN", "old"), ContextMessage("2.0", "UBEN", "x" * 30_000)])
+    (cut,) = asked.splitlines()[1:-2]
+    assert (len(cut), cut[:6], cut[-2:]) == (CONTEXT_CHARS, "Ben: x", "x…")
 
 
 def test_the_agents_own_words_are_marked() -> None:

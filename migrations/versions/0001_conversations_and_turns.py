@@ -26,6 +26,8 @@ def upgrade() -> None:
         sa.Column("channel_kind", sa.Text, nullable=False),
         sa.Column("agent_conversation_id", sa.Text),
         sa.Column("mention_only", sa.Boolean, nullable=False),
+        sa.Column("needs_past", sa.Boolean, nullable=False),
+        sa.Column("is_shared", sa.Boolean, nullable=False),
         sa.Column("created_at", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_conversations"),
         sa.UniqueConstraint("team_id", "channel_id", "root_ts", name="uq_conversations_team_id_channel_id_root_ts"),

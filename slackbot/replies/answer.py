@@ -15,7 +15,9 @@ class Answer:
         self._parts = Parts()
         self._block: str | None = None
         self._ended = False
+        self._said = False
         self._notice = ""
+        self._notice_apart = False
         self._retry_turn: int | None = None
 
     def push(self, block: str, text: str) -> None:
@@ -26,6 +28,7 @@ class Answer:
             # Glued together, two blocks would read "Checking.It is sunny."
             self._parts.push(self._preparer.push("\n\n"))
         self._block = block
+        self._said = self._said or bool(text.strip())
         self._parts.push(self._preparer.push(text))
 
     def end(self, notice: str = "", retry_turn: int | None = None) -> None:
@@ -44,20 +47,27 @@ class Answer:
 
     @property
     def has_text(self) -> bool:
-        return self._parts.count > 0
+        return self._said
 
     @property
     def count(self) -> int:
         """How many Slack messages the answer needs: at least one once it has ended, as no turn ends unseen."""
-        return max(self._parts.count, 1) if self._ended else self._parts.count
+        return max(self._parts.count, 1) + self._notice_apart if self._ended else self._parts.count
 
     def length(self, index: int) -> int:
         """How much of the agent's text part ``index`` carries now, in characters."""
         return len(self._parts.body(index)) if index < self._parts.count else 0
 
     def split(self, index: int, length: int) -> None:
-        """Leave part ``index`` as it was when its ``length`` was this; the rest moves on to the next part."""
-        self._parts.split(index, length)
+        """Leave part ``index`` as it was when its ``length`` was this; the rest moves on to the next part.
+
+        Where no text is left to move, our sentence below it does.
+        """
+        last = index >= self._parts.count - 1
+        if last and not self._parts.body(index)[length:].strip():
+            self._notice_apart = True
+        else:
+            self._parts.split(index, length)
 
     def is_final(self, index: int) -> bool:
         """Whether part ``index`` will not change any more."""

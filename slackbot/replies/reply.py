@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from slackbot.budget import Budget
-from slackbot.domain import Body, PartRecord, PartRef, ThreadKey
+from slackbot.domain import Body, PartRecord, PartRef, Source, ThreadKey
 from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone
 from slackbot.ports import Chat
 from slackbot.replies.answer import Answer
@@ -25,6 +25,10 @@ SILENCE_SECONDS = 8.0
 UNCONFIRMED_TRIES = 8
 LONGEST_WAIT = 15.0
 REPOSTS = 2
+REFUSED_PAUSE = 3.0
+PLAIN_CHARS = 3_000
+SMALLEST_PIECE = 200
+"""A refused part is halved down to this, and at once to what fits into plain text with room for escapes."""
 FINAL_PATIENCE = 3.0
 """A last text that finds no edit within so many seconds goes out as a message of its own."""
 
@@ -53,6 +57,8 @@ class ReplyTools:
     budget: Budget
     open_replies: OpenReplies
     now: Callable[[], float]
+    user_mentions: bool = False
+    """Whether the agent may mention people."""
 
 
 class Reply:
@@ -79,7 +85,7 @@ class Reply:
         self._thread = thread
         self._turn_id = turn_id
         self._record = record
-        self._answer = Answer()
+        self._answer = Answer(user_mentions=tools.user_mentions)
         self._changed = asyncio.Event()
         self._status = THINKING
         self._shown: dict[int, _Shown] = {part.index: _Shown(part.ts) for part in earlier}
@@ -100,6 +106,10 @@ class Reply:
         """The agent said something."""
         self._answer.push(block, delta)
         self._changed.set()
+
+    def cite(self, source: Source) -> None:
+        """The agent named what it relies on."""
+        self._answer.cite(source)
 
     def step(self, words: str) -> None:
         """The agent is busy with something worth telling, as long as there is no text to look at."""
@@ -123,6 +133,7 @@ class Reply:
                 wait = await self._show_next()
                 if self._answer.ended and self._settled == self._answer.count:
                     break
+                await asyncio.sleep(0)  # whatever is to be done next, the others get their turn
                 await (self._news(None) if wait is None else self._rest(wait))
             await self._clean_up()
 
@@ -170,8 +181,7 @@ class Reply:
             body = self._answer.body(index)
             shown = self._shown.get(index)
             if shown is None or not shown.ts:
-                await self._post(index, partial(self._answer.body, index))
-                return 0.0
+                return await self._post_part(index)
             if shown.body is not None and _looks_alike(shown.body, body):
                 if index == self._settled and self._answer.is_final(index):
                     self._settled += 1
@@ -184,9 +194,23 @@ class Reply:
             return wait or await self._edit(index, shown)
         return None
 
+    async def _post_part(self, index: int) -> float:
+        try:
+            await self._post(index, partial(self._answer.body, index))
+        except ChatRateLimited as error:
+            return error.retry_after
+        except ChatUnavailable as error:
+            return self._later(index, self._shown[index], error)
+        except BodyRefused as error:
+            return self._smaller(index, error)
+        return 0.0
+
     def _can_leave(self, index: int, shown: _Shown) -> bool:
         """Whether a part may stay as it is: it shows a piece of this very answer, and nothing stands below it."""
-        return self._answer.is_final(index) and shown.length > 0 and index + 1 not in self._shown
+        return self._answer.is_final(index) and shown.length > 0 and not self._stands(index + 1)
+
+    def _stands(self, index: int) -> bool:
+        return index in self._shown and bool(self._shown[index].ts)
 
     def _edit_wait(self, index: int, shown: _Shown) -> float:
         """Seconds until this edit may go; takes the slot when it may go now."""
@@ -210,22 +234,33 @@ class Reply:
         except MessageGone:
             return self._lost(index, shown)
         except BodyRefused as error:
-            log.warning("part.refused", extra={"turn": self._turn_id, "part": index, "error": str(error)})
-            if not final:
-                shown.edited_at = self._now() + 2 * edit_interval(edits=99, shown_chars=0, open_replies=1)
-                return 0.0
-            await self._chat.delete(self._thread, shown.ts)
-            return self._lost(index, shown)
+            if final:
+                return self._smaller(index, error)
+            shown.edited_at = self._now() + REFUSED_PAUSE
+            return 0.0
         except ChatUnavailable as error:
-            shown.unconfirmed += 1
-            if shown.unconfirmed > UNCONFIRMED_TRIES:
-                raise
-            log.warning("part.unconfirmed", extra={"turn": self._turn_id, "part": index, "error": str(error)})
-            return min(0.5 * 2.0**shown.unconfirmed, LONGEST_WAIT)
+            return self._later(index, shown, error)
         shown.body, shown.length = body, length
         shown.edits += 1
         shown.edited_at = self._now()
         shown.unconfirmed = 0
+        return 0.0
+
+    def _later(self, index: int, shown: _Shown, error: ChatUnavailable) -> float:
+        """Slack is away: seconds until the next try, for a while."""
+        shown.unconfirmed += 1
+        if shown.unconfirmed > UNCONFIRMED_TRIES:
+            raise error
+        log.warning("part.unconfirmed", extra={"turn": self._turn_id, "part": index, "error": str(error)})
+        return min(0.5 * 2.0**shown.unconfirmed, LONGEST_WAIT)
+
+    def _smaller(self, index: int, error: BodyRefused) -> float:
+        """Slack shows this part in no form: in two pieces it may. Nothing that people have read is taken away."""
+        length = self._answer.length(index)
+        log.warning("part.refused", extra={"turn": self._turn_id, "part": index, "chars": length, "error": str(error)})
+        if length < SMALLEST_PIECE or self._stands(index + 1):
+            raise error
+        self._answer.split(index, min(length // 2, PLAIN_CHARS))
         return 0.0
 
     def _lost(self, index: int, shown: _Shown) -> float:

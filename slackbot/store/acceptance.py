@@ -103,7 +103,14 @@ def _kind(decision: RunTurn | KeepAsContext | Say | StartAfresh) -> tuple[TurnKi
 
 def _start_conversation(database: Database, connection: Connection, thread: dict[str, str], kind: ChannelKind) -> int:
     created = connection.execute(
-        database.insert_new(ConversationRow), {**thread, "channel_kind": kind.value, "mention_only": False}
+        database.insert_new(ConversationRow),
+        {
+            **thread,
+            "channel_kind": kind.value,
+            "mention_only": False,
+            "needs_past": False,
+            "is_shared": False,
+        },
     )
     if (conversation_id := created.scalar_one_or_none()) is not None:
         return conversation_id

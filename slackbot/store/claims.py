@@ -116,6 +116,8 @@ _LOAD = (
         ConversationRow.channel_kind,
         ConversationRow.agent_conversation_id,
         ConversationRow.mention_only,
+        ConversationRow.needs_past,
+        ConversationRow.is_shared,
     )
     .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
     .where(TurnRow.id == bindparam("turn_id"))
@@ -131,6 +133,8 @@ def _turn(row: Row[*tuple[Any, ...]]) -> Turn:
             channel_kind=ChannelKind(row.channel_kind),
             agent_conversation_id=row.agent_conversation_id,
             mention_only=row.mention_only,
+            needs_past=row.needs_past,
+            is_shared=row.is_shared,
         ),
         kind=TurnKind(row.kind),
         ts=row.ts,

@@ -68,6 +68,8 @@ class ConversationRow(Base):
     channel_kind: Mapped[str] = mapped_column(Text)
     agent_conversation_id: Mapped[str | None] = mapped_column(Text)
     mention_only: Mapped[bool]
+    needs_past: Mapped[bool]
+    is_shared: Mapped[bool]
     created_at: Mapped[float] = mapped_column(Double, default=epoch_now())
 
     # AUTOINCREMENT here and below: an id that Slack's buttons and metadata carry is never given to another row.

@@ -142,7 +142,10 @@ class Store:
         )
 
     async def postpone(self, turn_id: int, owner: str, seconds: float) -> bool:
-        """Give the turn back, to be claimed again after ``seconds``. It keeps its place in the thread."""
+        """Give the turn back, to be claimed again after ``seconds``. It keeps its place in the thread.
+
+        Unsubmitted it will be run from its start, so that counts as a further attempt.
+        """
         later = epoch_now() + seconds
         submitted = TurnRow.submitted_at.is_not(None)
         return await self._change(
@@ -152,6 +155,7 @@ class Store:
             state=case((submitted, TurnState.RUNNING.value), else_=TurnState.QUEUED.value),
             lease_until=case((submitted, later), else_=None),
             available_at=later,
+            attempt=case((submitted, TurnRow.attempt), else_=TurnRow.attempt + 1),
         )
 
     async def finish(self, turn_id: int, owner: str) -> bool:
@@ -165,6 +169,9 @@ class Store:
             )
             turn = finished.one_or_none()
             if turn is not None and turn.submitted_at is not None:
+                await connection.execute(
+                    update(ConversationRow).where(ConversationRow.id == turn.conversation_id).values(needs_past=False)
+                )
                 await connection.execute(
                     update(TurnRow)
                     .where(
@@ -189,13 +196,16 @@ class Store:
 
     # --- the thread
 
-    async def bind(self, conversation_id: int, agent_conversation_id: str | None) -> None:
-        """Remember which Noxus conversation the thread goes on in; None forgets it."""
+    async def bind(self, conversation_id: int, agent_conversation_id: str | None, *, needs_past: bool = False) -> None:
+        """Remember which Noxus conversation the thread goes on in; None forgets it.
+
+        ``needs_past``: it has to be told what was said in the thread before, until a turn in it is DONE.
+        """
         async with self._database.writing() as connection:
             await connection.execute(
                 update(ConversationRow)
                 .where(ConversationRow.id == conversation_id)
-                .values(agent_conversation_id=agent_conversation_id)
+                .values(agent_conversation_id=agent_conversation_id, needs_past=needs_past)
             )
 
     async def context_for(self, turn: Turn) -> list[ContextMessage]:
@@ -216,6 +226,13 @@ class Store:
             ContextMessage(row.ts, row.user_id, row.text or "", claims.attachments(row.attachments))
             for row in reversed(newest_first)
         ]
+
+    async def mark_shared(self, conversation_id: int) -> None:
+        """Remember that more than one person speaks in the thread."""
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(ConversationRow).where(ConversationRow.id == conversation_id).values(is_shared=True)
+            )
 
     async def speakers(self, conversation_id: int) -> int:
         """How many people wrote in the thread, as far as it is stored."""

@@ -65,10 +65,12 @@ def _newest(lines: Sequence[str]) -> list[str]:
     kept: list[str] = []
     room = CONTEXT_CHARS
     for line in reversed(lines[-CONTEXT_MESSAGES:]):
-        room -= len(line) + 1
-        if room < 0:
+        if len(line) > room:
+            if room > 0:
+                kept.append(line[: room - 1] + "…")
             break
         kept.append(line)
+        room -= len(line) + 1
     return kept[::-1]
 
 

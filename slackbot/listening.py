@@ -60,7 +60,9 @@ class Listener:
                 self._finish_reason = reason
             case UnknownFrame(kind):
                 self.unknown_frames.add(kind)
-            case Reasoning() | Source():
+            case Source():
+                self._reply.cite(event)
+            case Reasoning():
                 pass
             case _:
                 assert_never(event)

@@ -511,17 +511,19 @@ def test_nothing_said_is_still_an_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("edits", "chars", "open_replies", "seconds"),
+    ("edits", "chars", "open_replies", "surplus", "seconds"),
     [
-        (0, 10, 1, 0.5),
-        (5, 10, 1, 1.5),
-        (0, 3_001, 1, 3.0),
-        (9, 9_000, 1, 3.0),
-        (0, 10, 2, 1.0),
-        (9, 10, 2, 2.5),
-        (9, 10, 40, 50.0),
+        (0, 10, 1, 49, 0.5),
+        (5, 10, 1, 40, 1.5),
+        (0, 3_001, 1, 49, 3.0),
+        (9, 9_000, 1, 49, 3.0),
+        (0, 10, 2, 48, 0.5),
+        (9, 10, 1, 4, 2.5),
+        (0, 10, 20, 30, 20 / 3),
+        (0, 10, 60, -10, 600.0),
     ],
 )
-def test_pace(edits: int, chars: int, open_replies: int, seconds: float) -> None:
-    """Quick at first, steady later, slower for long messages and when many share the minute."""
-    assert edit_interval(edits=edits, shown_chars=chars, open_replies=open_replies) == pytest.approx(seconds)
+def test_pace(edits: int, chars: int, open_replies: int, surplus: int, seconds: float) -> None:
+    """Quick at first, steady later, slower for long messages and when little is left for many."""
+    found = edit_interval(edits=edits, shown_chars=chars, open_replies=open_replies, surplus=surplus)
+    assert found == pytest.approx(seconds)

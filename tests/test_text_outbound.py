@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slackbot.text.outbound import SUMMARY_CHARS, WORD_JOINER, Preparer, plain, prepare
+from slackbot.text.outbound import HELD_CHARS, SUMMARY_CHARS, WORD_JOINER, Preparer, plain, prepare
 
 FRAGMENTS = [
     "<", "&lt;", "&LT;", "&LT", "&#60;", "&#00060;", "&#x3c;", "&#X003C;", "!", "\\!", "&excl;", "&#33;", "&#x21;",
     "@", "\\@", "&commat;", "&#64;", "&#x40;", "channel", "here", "everyone", "HERE", "&#104;ere", "subteam^S1",
+    "]", "[", "](", "[a.example", "https://b.example", ")", "&amp;", "`", "*", "](https://c.example)", "]: ", "][1]",
     "U&#49;", "U1", "W0AB", "u1", ">", "|", "&", "#", ";", " ", "\n", "a", "é", "_", "\ud83d", "\ude00", "\0",
     WORD_JOINER,
 ]  # fmt: skip
@@ -46,6 +47,7 @@ def in_pieces(pieces: Iterable[str]) -> str:
         ("@channel, (@here) _@everyone_", "@~channel, (@~here) _@~everyone_"),
         ("\\@here &#64;here", "\\@~here &#64;~here"),
         ("ends with @here", "ends with @~here"),
+        ("&lt!here &amp;lt;!here &amp;amp;lt;@U1 &#60!here", "&lt!~here &amp;lt;!~here &amp;amp;lt;@~U1 &#60!~here"),
         ("<!&#99;hannel> <!her&#101;> <@&#85;1> @h&#x65;re", "<!~&#99;hannel> <!~her&#101;> <@~&#85;1> @~h&#x65;re"),
         ("[<!here>](https://example.com) <https://example.com|@here>", "[<!~here>](https://example.com) <https://example.com|@~here>"),
         ("`@here` **@channel**\n```\n<!channel>\n```", "`@~here` **@~channel**\n```\n<!~channel>\n```"),
@@ -89,7 +91,7 @@ def test_any_pieces_give_the_same_text(text: str, widths: list[int]) -> None:
         width = widths[number % len(widths)]
         shown += preparer.push(text[at : at + width])
         at, number = at + width, number + 1
-        assert len(preparer._held) <= 40
+        assert len(preparer._held) <= HELD_CHARS
     assert shown + preparer.finish() == prepare(text)
 
 
@@ -103,6 +105,111 @@ def test_prepared_text_calls_nobody_and_stays_prepared(text: str) -> None:
     assert not MENTION.search(resolved.replace("\\!", "!").replace("\\@", "@"))
     assert prepare(shown) == shown
     shown.encode()
+
+
+SLACK_ENTITY = re.compile(r"<([^<>]*)>")
+CALLS = re.compile(r"!(?:channel|here|everyone)\b|!subteam\^|@[UW][A-Z0-9]")
+
+
+def called(text: str) -> list[str]:
+    """Whom Slack would call, as it reads text: https://docs.slack.dev/messaging/formatting-message-text#parsing.
+
+    Read as it stands, and with references and escapes resolved as Markdown does, once and twice.
+    """
+    found = []
+    for _ in range(3):
+        found += [entity for entity in SLACK_ENTITY.findall(text) if CALLS.match(entity, re.IGNORECASE)]
+        found += re.findall(r"(?<![\w.])@(?:channel|here|everyone)\b", text, re.ASCII)
+        text = re.sub(r"\\([!-/:-@\\[-`{-~])", r"\\1", html.unescape(text))
+    return found
+
+
+positions = st.sampled_from(
+    ["{}", "[{}](https://a.example)", "[a](https://a.example '{}')", "`{}`", "```\n{}\n```", "**{}**", "> {}", "- {}",
+     "| {} | b |\n|---|---|\n| {} | d |", "# {}", "![{}](/i.png)", "<https://a.example|{}>", "\\{}", "_{}_", "x{}"]
+)  # fmt: skip
+calls = st.sampled_from(
+    ["<!channel>", "<!here|here>", "<!everyone>", "<!subteam^S1|@ops>", "<@U1>", "<@W012AB|ada>", "@here", "@channel",
+     "&lt;!channel&gt;", "&lt;@U1&gt;", "&#60;!here>", "&amp;lt;!here&amp;gt;", "\\<!here>", "<\\!here>", "<&#33;here>",
+     "&commat;here", "&#64;everyone", "<@&#85;1>", "@h&#101;re", "<!<!here>", "@@here"]
+)  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(
+    pieces=st.lists(st.tuples(positions, calls).map(lambda both: both[0].replace("{}", both[1])), max_size=5),
+    width=st.integers(1, 9),
+)
+def test_nobody_is_called_wherever_it_stands(pieces: list[str], width: int) -> None:
+    """In text, links, labels, titles, code, tables and lists, escaped and split across pieces."""
+    text = " ".join(pieces)
+    shown = in_pieces(text[at : at + width] for at in range(0, len(text), width))
+    assert called(shown) == []
+    assert shown.replace(WORD_JOINER, "") == text.replace(WORD_JOINER, "")
+
+
+def test_people_may_be_mentioned_if_a_setting_says_so() -> None:
+    """By id and in plain spelling only; never everybody."""
+    preparer = Preparer(user_mentions=True)
+    text = "<@U123> <@W1|ada> <@&#85;1> &lt;@U1> <!here> @here <!subteam^S1> <@U1|<!channel>>"
+    shown = "<@U123> <@W1|ada> <@~&#85;1> &lt;@~U1> <!~here> @~here <!~subteam^S1> <@U1|<!~channel>>"
+    assert preparer.push(text + " ") == shown.replace("~", WORD_JOINER) + " "
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "[https://bank.example]|(https://evil.example)",
+        "[bank.com]|(https://evil.example 'bank.com')",
+        "[www.bank.example/login]|(<https://evil.example>)",
+        "[Go to **https://bank.example** now]|(https://evil.example/bank.example)",
+        "[https://bank.example]|(https://bank.example@evil.example)",
+        "[https://bank.example]|(https://evil.example\\\\@bank.example)",
+        "[https://bank.example]|(https:&#47;&#47;evil.example)",
+        "[https://bank.example]|(//evil.example)",
+        "[https://bank.example]|(/login)",
+        "[https://bank.example]|(https://[evil)",
+        "[https://bank.example]|(   https://" + "x" * 400 + ")",
+        "[docs.bank.example.com]|(https://example.com)",
+        "[b\u200bank.com]|(https://evil.example)",
+        "[bank\u3002com]|(https://evil.example)",
+        "[bank&#46;com]|(https://evil.example)",
+        "[a@bank.com]|(mailto:b@evil.com)",
+        "![https://bank.example]|(https://evil.example/i.png)",
+        "[![https://bank.example]|(/i.png)]|(https://evil.example)",
+        "[https://bank.example `[`]|(https://evil.example)",
+        "[[x] https://bank.example \\[]|(https://evil.example)",
+        "[https://bank.example]|[1]",
+        "[https://bank.example]|: https://evil.example",
+        "<https://evil.example||https://bank.example>",
+        "[x " + "y" * 990 + " bank.com]|(https://evil.example)",
+    ],
+)
+def test_a_link_that_looks_like_another_address_shows_its_own(link: str) -> None:
+    """A space makes it plain text, in which both can be read; however the text comes."""
+    before, _, after = link.partition("||")
+    shown = f"{before} |{after}" if after else link.replace("|", " ")
+    text = link.replace("||", "\0").replace("|", "").replace("\0", "|")
+    assert prepare(text) == shown
+    assert in_pieces(text) == shown
+    assert prepare(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[the docs](https://docs.example) and [here](https://a.example/b.c)",
+        "[https://bank.example](https://bank.example/login) [www.bank.com](https://bank.com) [bank.com](http://WWW.bank.com:80)",
+        "[example.com](https://docs.example.com) [a@bank.com](mailto:a@bank.com?subject=x) [bank.com](bank.com/x)",
+        "[https://my_host.example](https://my_host.example) <https://a.example> <https://a.example|the docs>",
+        "[Node.js](https://nodejs.org) [README.md](https://git.example/x) [v1.2.3](/x) [e.g. this](/y) [main.py](/z)",
+        "https://bank.com\n\n[docs](https://docs.example) https://bank.com [docs](https://docs.example)",
+        "[1]: https://a.example 'bank.com'\n- [x] bank.com [ ] a[0](1) [y][z] []()",
+    ],
+)
+def test_honest_links_stay(text: str) -> None:
+    """The same host with or without www, a subdomain of it, names of files, and addresses that are no label."""
+    assert prepare(text) == text
 
 
 def test_a_preparer_starts_anew_after_the_end() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from slackbot.domain import Body
+from slackbot.domain import Body, Source
+from slackbot.text.citations import citations
 from slackbot.text.outbound import Preparer
 from slackbot.text.parts import Parts
 
@@ -10,9 +11,10 @@ from slackbot.text.parts import Parts
 class Answer:
     """Collects what the agent says and tells what each Slack message should show for it."""
 
-    def __init__(self) -> None:
-        self._preparer = Preparer()
+    def __init__(self, *, user_mentions: bool = False) -> None:
+        self._preparer = Preparer(user_mentions=user_mentions)
         self._parts = Parts()
+        self._sources: list[Source] = []
         self._block: str | None = None
         self._ended = False
         self._said = False
@@ -31,13 +33,17 @@ class Answer:
         self._said = self._said or bool(text.strip())
         self._parts.push(self._preparer.push(text))
 
+    def cite(self, source: Source) -> None:
+        """Something that the agent relies on, to be named below its words."""
+        self._sources.append(source)
+
     def end(self, notice: str = "", retry_turn: int | None = None) -> None:
         """No more text comes; ``notice`` and the Retry button go under the last part."""
         if self._ended:
             return
         self._ended = True
         self._parts.push(self._preparer.finish())
-        self._parts.finish()
+        self._parts.finish(citations(self._sources))
         self._notice = notice
         self._retry_turn = retry_turn
 
@@ -64,10 +70,14 @@ class Answer:
         Where no text is left to move, our sentence below it does.
         """
         last = index >= self._parts.count - 1
-        if last and not self._parts.body(index)[length:].strip():
+        nothing_left = not self._parts.body(index)[length:].strip()
+        self._parts.split(index, length)
+        if last and nothing_left and (self._notice or self._retry_turn is not None):
             self._notice_apart = True
-        else:
-            self._parts.split(index, length)
+
+    def cut(self, index: int, length: int) -> None:
+        """Let part ``index`` end at the best place within so many characters; the rest moves on to the next part."""
+        self._parts.cut(index, length)
 
     def is_final(self, index: int) -> bool:
         """Whether part ``index`` will not change any more."""

@@ -12,20 +12,21 @@ STEADY_SECONDS = 1.5
 LONG_SECONDS = 3.0
 """Slack's advice for longer messages: one edit in three seconds (https://docs.slack.dev/ai/developing-agents)."""
 LONG_CHARS = 3_000
-SHARED_SECONDS = 1.25
-"""Between any two steady edits of a team: 48 a minute, below Slack's 50 for ``chat.update``."""
+SPREAD_SECONDS = 10.0
+"""What is left of the minute's edits is spread over the length of a usual answer, so that all replies of a team get
+some of it."""
 
 
-def edit_interval(*, edits: int, shown_chars: int, open_replies: int) -> float:
+def edit_interval(*, edits: int, shown_chars: int, open_replies: int, surplus: int) -> float:
     """Seconds between two edits of one message.
 
-    ``edits`` made so far to this message, ``shown_chars`` visible in it, ``open_replies`` growing in the team.
+    ``edits`` made so far to this message, ``shown_chars`` visible in it, ``open_replies`` growing in the team, and
+    ``surplus`` edits that are left in this minute beside the last ones of those.
     """
+    own = QUICK_SECONDS if edits < QUICK_EDITS else STEADY_SECONDS
     if shown_chars > LONG_CHARS:
-        return max(LONG_SECONDS, SHARED_SECONDS * open_replies)
-    if edits < QUICK_EDITS:
-        return QUICK_SECONDS * open_replies
-    return max(STEADY_SECONDS, SHARED_SECONDS * open_replies)
+        own = LONG_SECONDS
+    return max(own, SPREAD_SECONDS * open_replies / max(surplus, 1))
 
 
 class OpenReplies:

@@ -27,7 +27,7 @@ LONGEST_WAIT = 15.0
 REPOSTS = 2
 REFUSED_PAUSE = 3.0
 PLAIN_CHARS = 3_000
-SMALLEST_PIECE = 200
+SMALLEST_PIECE = 600
 """A refused part is halved down to this, and at once to what fits into plain text with room for escapes."""
 FINAL_PATIENCE = 3.0
 """A last text that finds no edit within so many seconds goes out as a message of its own."""
@@ -219,7 +219,8 @@ class Reply:
         if self._answer.is_final(index) or not shown.length:
             return self._budget.take(team, "chat.update", now)
         open_replies = self._open_replies.count(team)
-        pause = edit_interval(edits=shown.edits, shown_chars=shown.length, open_replies=open_replies)
+        surplus = self._budget.free(team, "chat.update", now) - open_replies
+        pause = edit_interval(edits=shown.edits, shown_chars=shown.length, open_replies=open_replies, surplus=surplus)
         if (wait := shown.edited_at + pause - now) > 0:
             return wait
         return self._budget.take(team, "chat.update", now, keep=open_replies)
@@ -260,7 +261,7 @@ class Reply:
         log.warning("part.refused", extra={"turn": self._turn_id, "part": index, "chars": length, "error": str(error)})
         if length < SMALLEST_PIECE or self._stands(index + 1):
             raise error
-        self._answer.split(index, min(length // 2, PLAIN_CHARS))
+        self._answer.cut(index, min(length // 2, PLAIN_CHARS))
         return 0.0
 
     def _lost(self, index: int, shown: _Shown) -> float:

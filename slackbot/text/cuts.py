@@ -10,14 +10,17 @@ from typing import Final
 
 import regex
 
+from slackbot.text.closing import in_head
 from slackbot.text.fences import Fence, changes
+from slackbot.text.seams import indent, parents
 
 # A line end after text with the blank lines below it, up to the next line with text; and a space between two words.
 _LINE_GAP: Final = re.compile(r"(?<=\S)[^\S\n]*\n(?:[^\S\n]*\n)*(?=[^\S\n]*(?P<word>\S))")
 _WORD_GAP: Final = re.compile(r"(?<=\S)[^\S\n]+(?=\S)")
 _CLUSTER: Final = regex.compile(r"\X")
 _BLOCK_START: Final = ("#", "```", "~~~")
-_INDENTED: Final = 4
+_ROOM_FOR_MARKS: Final = 4
+INDENTED: Final = 4
 """So much space makes a line code when it opens a message, while it may continue a list where it stands."""
 
 # What a cut would break, also when its end has not come yet. The bounds keep a stray bracket from protecting a part.
@@ -42,18 +45,21 @@ class _Rank(Enum):
 
     BLOCK = "between two blocks"
     LINE = "between two lines"
+    INDENTED = "before a line inside a list item"
     WORD = "at a space, or at a line end that holds together what should stay together"
 
 
 class Cuts:
     """The places to cut ``body``, of which ``start`` characters are not shown and ``fence`` is open at the start.
 
-    A cut at a position fits when what is shown before it, with the end of a code block, takes no more than ``chars``
-    characters and ``size_limit`` bytes. Nothing behind the first character that does not fit is looked at.
+    ``prefix`` stands before it. A cut at a position fits when what is shown of the body before it, with the end of a
+    code block, takes no more than ``chars`` characters and ``size_limit`` bytes. Nothing behind the first character
+    that does not fit is looked at.
     """
 
-    def __init__(self, body: str, *, start: int, fence: Fence | None, chars: int, size_limit: int) -> None:
+    def __init__(self, body: str, *, start: int, fence: Fence | None, prefix: str, chars: int, size_limit: int) -> None:
         self._body = body
+        self._prefix = prefix
         self._start = start
         self._chars = chars
         self._size_limit = size_limit
@@ -80,7 +86,7 @@ class Cuts:
         last = dict.fromkeys(_Rank, 0)
         for rank, position in self._lines():
             last[rank] = position
-        for rank in (_Rank.BLOCK, _Rank.LINE):
+        for rank in (_Rank.BLOCK, _Rank.LINE, _Rank.INDENTED):
             if last[rank] > least:
                 return last[rank]
         word = max(last[_Rank.WORD], max(self._words(), default=0))
@@ -109,7 +115,7 @@ class Cuts:
         """Every word that a cut may stand before, when a line has to be cut."""
         for gap in _WORD_GAP.finditer(self._body, self._start):
             end, word = gap.span()
-            if end > self._reach(None):
+            if end + _ROOM_FOR_MARKS > self._reach(None):
                 return
             fits = end <= self._reach(self.fence_at(word))
             if fits and not self._whole_around(word) and _cluster_starts(self._body, word):
@@ -126,11 +132,15 @@ class Cuts:
         if fence:
             closes = not fence.ending(body[below : self._limit + 1].partition("\n")[0])
             return _Rank.WORD if changed or closes else _Rank.LINE
-        indent = word - below
-        if body[line] == "#" or indent >= _INDENTED or "\t" in body[below:word]:
+        known = body[below : self._limit + 1].partition("\n")[0]
+        if body[line] == "#" or in_head(body[line:end], known):
             return _Rank.WORD
-        apart = changed or body.count("\n", end, below) > 1 or body.startswith(_BLOCK_START, word)
-        return _Rank.BLOCK if apart and not indent else _Rank.LINE
+        if word > below and parents(self._prefix + body[:below], indent(body[below:word])):
+            return _Rank.INDENTED
+        if word - below >= INDENTED or "\t" in body[below:word]:
+            return _Rank.WORD
+        apart = changed or body.count("\n", end, below) > 1 or body.startswith(_BLOCK_START, word, self._limit + 1)
+        return _Rank.BLOCK if apart and word == below else _Rank.LINE
 
     def _inside_a_word(self) -> int:
         position = self._limit

@@ -10,7 +10,6 @@ from typing import Final
 LONGEST_LEAD: Final = 24
 LONGEST_MARKER: Final = 16
 LONGEST_LANGUAGE: Final = 24
-LONGEST_OPENING: Final = LONGEST_LEAD + LONGEST_MARKER + LONGEST_LANGUAGE + 1
 LONGEST_ENDING: Final = 1 + LONGEST_LEAD + LONGEST_MARKER
 """Our marks never take more than this, in characters and in bytes."""
 

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 _MENTION = (
     r"<(?:@(?P<user>[^|<>\s]+)|!subteam\^(?P<group>[^|<>\s]+)|!(?P<broadcast>here|channel|everyone))(?:\|[^<>]*)?>"
 )
-_FIRST_ADDRESSEE = re.compile(r"\s*" + _MENTION)
+# A mention still opens the message behind marks of emphasis and quotation, and behind a word of greeting.
+_FIRST_ADDRESSEE = re.compile(
+    r"(?:[\s*_~(\"'>]|&gt;)*(?:(?:cc|dear|fyi|hello|hey|hi|ok|okay|thanks|thank\s+you)\b[\s,!:]*)?" + _MENTION,
+    re.IGNORECASE,
+)
 _NEXT_ADDRESSEE = re.compile(r"(?:[\s,:]|&amp;|and\b)*" + _MENTION)
 
 _ENTITY = re.compile(r"<(?P<entity>[^<>]*)>|&(?P<escape>amp|lt|gt);")
@@ -35,7 +39,8 @@ class Entities:
 def addressees(text: str) -> tuple[str, ...]:
     """Whom a message opens by addressing: the leading run of mentions, in order.
 
-    Users and groups by id, broadcasts as ``here``, ``channel`` or ``everyone``. Empty when the text opens with words.
+    Users and groups by id, broadcasts as ``here``, ``channel`` or ``everyone``. Empty when the text opens with words
+    other than a greeting.
     """
     found: list[str] = []
     match = _FIRST_ADDRESSEE.match(text)

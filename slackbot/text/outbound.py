@@ -8,32 +8,41 @@ from typing import Final
 
 import regex
 
+from slackbot.text.links import label_before, misleads
+
 WORD_JOINER: Final = "\u2060"
 """Invisible, without width, and no part of any mention: text that holds it looks the same and calls nobody."""
 
 # Markdown resolves character references before Slack looks for mentions, so each spelling of < ! @ counts, and so do
 # words with spelled letters. The bounds on digits are CommonMark's:
 # https://spec.commonmark.org/0.31.2/#entity-and-numeric-character-references
-_LT: Final = r"(?:<|&(?:lt|LT);|&\#0{0,5}60;|&\#[xX]0{0,4}3[cC];)"
-_BANG: Final = r"(?:!|&excl;|&\#0{0,5}33;|&\#[xX]0{0,4}21;)"
-_AT: Final = r"(?:@|&commat;|&\#0{0,5}64;|&\#[xX]0{0,4}40;)"
+_AMP: Final = "&(?:amp;){0,3}"
+_LT: Final = rf"(?:<|{_AMP}(?:lt|LT);?|{_AMP}\#0{{0,5}}60;?|{_AMP}\#[xX]0{{0,4}}3[cC];?)"
+_BANG: Final = rf"(?:!|{_AMP}excl;|{_AMP}\#0{{0,5}}33;?|{_AMP}\#[xX]0{{0,4}}21;?)"
+_AT: Final = rf"(?:@|{_AMP}commat;|{_AMP}\#0{{0,5}}64;?|{_AMP}\#[xX]0{{0,4}}40;?)"
 _BROADCAST: Final = "(?:channel|here|everyone)"
-_SPELLED: Final = r"[A-Za-z]{0,7}&\#"
+_SPELLED: Final = rf"[A-Za-z]{{0,7}}{_AMP}\#"
+# How a link's target starts, as far as it says who is asked.
+_TARGET: Final = r"[ \t\n]{0,8} <? (?P<target> [^\s<>()]{300} | [^\s<>()]{0,299} (?=[\s<>()]) )"
 _SUBSTITUTED: Final = regex.compile(
     rf"""
     (?P<shout> {_LT} \\? {_BANG}) (?= (?i:{_BROADCAST}|subteam) | {_SPELLED})   # <!channel> <!here> <!subteam^S1>
     | (?P<person> {_LT} \\? {_AT}) (?= [UW][A-Z0-9] | {_SPELLED})               # <@U1> <@W1>
     | (?P<plain> (?<![A-Za-z0-9]) {_AT}) (?= {_BROADCAST}[^A-Za-z0-9] | {_SPELLED})   # @here, not bob@here.com
+    | (?P<label> \] ) (?= [(:] {_TARGET} | \[ )   # [https://a.example](https://b.example)
+    | (?P<piped> <(?P<asked>https?://[^\s<>|]{{1,300}}) ) (?= \| (?P<says>[^<>\n]{{0,200}}) > )
     | (?P<pair> [\ud800-\udbff][\udc00-\udfff])
     | (?P<broken> [\ud800-\udbff] (?=[^\udc00-\udfff]) | [\udc00-\udfff\0])
     """,
     regex.VERBOSE,
 )
 # Most pieces hold none of the characters that a substitution can start with.
-_SUSPECT: Final = re.compile("[<&@\ud800-\udfff\0]")
+_SUSPECT: Final = re.compile("[<&@\\]\ud800-\udfff\0]")
 
 
+HELD_CHARS: Final = 600
 SUMMARY_CHARS: Final = 150
+_LABEL_CHARS: Final = 1_000
 _SUMMARY_SOURCE_CHARS: Final = 2_000
 _LINE_MARKS: Final = re.compile(
     r"^[ \t]*(?:(?:>|[#]{1,6}(?=\s)|[-*+](?=\s)|```\w*|~~~\w*|[-=*_|: \t]{3,}$)[ \t]*)+", re.MULTILINE
@@ -49,30 +58,44 @@ class Preparer:
     The substitutions, all of them:
 
     1. A word joiner goes into ``<!channel>``, ``<!here>``, ``<!everyone>``, ``<!subteam^…>``, ``<@U…>`` and
-       ``@channel``, ``@here``, ``@everyone``, however their signs are spelled, so that they call nobody.
-    2. Two surrogates that make one character become it; a lone one, and U+0000, become U+FFFD: neither can be sent.
+       ``@channel``, ``@here``, ``@everyone``, however their signs are spelled, so that they call nobody. With
+       ``user_mentions``, ``<@U…>`` stays.
+    2. A space goes between the text and the target of a link whose text looks like an address on another host, so
+       that it is no link and both are shown: ``[https://a.example] (https://b.example)``.
+    3. Two surrogates that make one character become it; a lone one, and U+0000, become U+FFFD: neither can be sent.
 
-    At most 40 characters are held back, and only while they may be the start of one of these.
+    At most ``HELD_CHARS`` are held back, and only while they may be the start of one of these.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, user_mentions: bool = False) -> None:
+        self._user_mentions = user_mentions
         self._held = ""
         self._before = ""
 
     def push(self, delta: str) -> str:
         """What ``delta`` adds to the text to show."""
         if not self._held and not _SUSPECT.search(delta):
-            self._before = delta[-1:] or self._before
+            self._before = (self._before + delta)[-_LABEL_CHARS:]
             return delta
-        # The character before decides whether an @ opens a word, so it is looked at again.
+        # What stands before decides whether an @ opens a word, and what a link is called.
         source = self._before + self._held + delta
         shown: list[str] = []
-        done = len(self._before)
-        # The last match is a partial one: the end of the text may always be the start of something, if only by nothing.
-        for match in _SUBSTITUTED.finditer(source, done, partial=True):
-            shown += source[done : match.start()], "" if match.partial else _substitute(match)
-            done = match.start() if match.partial else match.end()
-        self._before = source[max(done - 1, 0) : done]
+        done = at = len(self._before)
+        while suspect := _SUSPECT.search(source, at):
+            at = suspect.end()
+            match = _SUBSTITUTED.match(source, suspect.start(), partial=True)
+            if match is None:
+                continue
+            shown.append(source[done : match.start()])
+            done = match.start()
+            if match.partial:
+                break
+            shown.append(self._substitute(match))
+            done = at = match.end()
+        else:
+            shown.append(source[done:])
+            done = len(source)
+        self._before = source[max(done - _LABEL_CHARS, 0) : done]
         self._held = source[done:]
         return "".join(shown)
 
@@ -82,6 +105,21 @@ class Preparer:
         rest = (self.push("\n") + self._held).removesuffix("\n")
         self._held = self._before = ""
         return rest
+
+    def _substitute(self, match: regex.Match[str]) -> str:
+        found = match[0]
+        source, end = match.string, match.end()
+        if match["pair"]:
+            return found.encode("utf-16", "surrogatepass").decode("utf-16")
+        if match["broken"]:
+            return "\ufffd"
+        if match["label"]:
+            label = label_before(source[max(match.start() - _LABEL_CHARS, 0) : match.start()])
+            return found + " " * misleads(label, match["target"])
+        if match["piped"]:
+            return found + " " * misleads(match["says"], match["asked"])
+        allowed = self._user_mentions and found == "<@" and source[end] in "UW"
+        return found if allowed else found + WORD_JOINER
 
 
 def prepare(text: str) -> str:
@@ -103,11 +141,3 @@ def plain(markdown: str) -> str:
         text = text[: SUMMARY_CHARS - 1]
         text = (text[: text.rfind(" ")] if " " in text[SUMMARY_CHARS // 2 :] else text) + "…"
     return html.escape(text, quote=False) or _NOTHING_TO_SAY
-
-
-def _substitute(match: regex.Match[str]) -> str:
-    if match["pair"]:
-        return match["pair"].encode("utf-16", "surrogatepass").decode("utf-16")
-    if match["broken"]:
-        return "\ufffd"
-    return match[0] + WORD_JOINER

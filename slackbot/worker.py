@@ -20,6 +20,8 @@ class WorkerSettings:
     """Limits of one worker. All times in seconds."""
 
     concurrency: int = 100
+    claims: int = 20
+    """Most turns taken in one transaction: in a burst a commit for each would keep the last ones waiting."""
     lease: float = 30.0
     heartbeat: float = 5.0
     poll: float = 2.0
@@ -64,27 +66,29 @@ class Worker:
             try:
                 while not self._stopping:
                     self._woken.clear()
-                    turn = await self._claim()
-                    if turn is None:
+                    turns = await self._claim()
+                    if not turns:
                         await self._wait()
-                    elif turn.id not in self._running:
+                    for turn in turns:
                         # Our own turn comes back when its lease ran out, as after a pause of the machine; the claim
                         # has renewed it, and the task that runs it goes on.
-                        self._start(tasks, turn)
+                        if turn.id not in self._running:
+                            self._start(tasks, turn)
                 while self._running:
                     await asyncio.wait(list(self._running.values()))
             finally:
                 heartbeat.cancel()
 
-    async def _claim(self) -> Turn | None:
-        if len(self._running) >= self._settings.concurrency:
-            return None
+    async def _claim(self) -> list[Turn]:
+        places = min(self._settings.concurrency - len(self._running), self._settings.claims)
+        if places <= 0:
+            return []
         try:
-            return await self._store.claim(self._owner, self._settings.lease)
+            return await self._store.claim(self._owner, self._settings.lease, places)
         except StoreError as error:
             log.error("claim.failed", extra={"error": str(error)})
             await asyncio.sleep(self._settings.store_pause)
-            return None
+            return []
 
     async def _wait(self) -> None:
         try:

@@ -60,7 +60,7 @@ async def facts(store: Store, inbound: InboundMessage) -> ThreadFacts:
 
 async def claimed(store: Store, owner: str = "me", lease: float = LEASE) -> Turn:
     """The next turn, which must be there."""
-    turn = await store.claim(owner, lease)
+    (turn,) = await store.claim(owner, lease) or (None,)
     assert turn is not None
     return turn
 
@@ -68,8 +68,8 @@ async def claimed(store: Store, owner: str = "me", lease: float = LEASE) -> Turn
 async def drain(store: Store, owner: str = "me") -> list[Turn]:
     """Every turn that can be claimed now."""
     turns: list[Turn] = []
-    while turn := await store.claim(owner, LEASE):
-        turns.append(turn)
+    while claimed_now := await store.claim(owner, LEASE):
+        turns += claimed_now
     return turns
 
 

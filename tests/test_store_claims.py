@@ -32,7 +32,7 @@ async def claim_everywhere(replicas: list[Store], times: int) -> list[str]:
     """Many claims at the same moment; returns the ``ts`` of what was claimed."""
     claims = [store.claim(f"owner-{n}", LEASE) for n, store in enumerate(replicas) for _ in range(times)]
     random.shuffle(claims)
-    return [turn.ts for turn in await asyncio.gather(*claims) if turn]
+    return [turn.ts for turns in await asyncio.gather(*claims) for turn in turns]
 
 
 async def test_many_claims_of_one_thread_give_one_running_turn(replicas: list[Store]) -> None:
@@ -44,6 +44,16 @@ async def test_many_claims_of_one_thread_give_one_running_turn(replicas: list[St
         assert await claim_everywhere(replicas, 5) == [ts(expected)]
         [turn_id] = await running(replicas)
         assert any([await store.finish(turn_id, f"owner-{n}") for n, store in enumerate(replicas)])
+
+
+async def test_several_turns_are_taken_at_once(replicas: list[Store]) -> None:
+    """One claim takes as many as it may, one of each thread, in the order of their acceptance."""
+    for at in (1, 2, 3):
+        await accept(replicas[0], message(at))
+    await accept(replicas[0], message(4, thread=1))
+    both = await asyncio.gather(*(store.claim(f"owner-{n}", LEASE, 2) for n, store in enumerate(replicas)))
+    assert sorted(turn.ts for turns in both for turn in turns) == [ts(1), ts(2), ts(3)]
+    assert max(len(turns) for turns in both) <= 2
 
 
 async def running(replicas: list[Store]) -> list[int]:
@@ -91,8 +101,8 @@ async def test_two_replicas_that_pick_two_turns_of_one_thread_start_one(replicas
     async def work(number: int) -> None:
         store, owner = replicas[number], f"owner-{number}"
         while True:
-            turn = await store.claim(owner, LEASE)
-            if turn:
+            if turns := await store.claim(owner, LEASE):
+                [turn] = turns
                 assert sql("SELECT count(*) FROM turns WHERE state = 'running'") == [(1,)]
                 answered.append(turn.ts)
                 assert await store.finish(turn.id, owner)

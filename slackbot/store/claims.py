@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Double, Row, ScalarSelect, and_, bindparam, case, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -26,19 +27,27 @@ _RACES = 5
 """Lost races in a row after which a claim comes back with nothing; the next poll tries again."""
 
 
-async def claim(database: Database, owner: str, lease_seconds: float) -> Turn | None:
-    """Take the next turn that may run, abandoned ones first."""
+async def claim(database: Database, owner: str, lease_seconds: float, limit: int) -> list[Turn]:
+    """Take the next ``limit`` turns that may run, abandoned ones first, in one transaction."""
     for _ in range(_RACES):
         try:
             async with database.writing() as connection:
-                for take in _TAKE:
-                    taken = await connection.execute(take, {"owner_name": owner, "lease_seconds": lease_seconds})
-                    if (turn_id := taken.scalar_one_or_none()) is not None:
-                        return _turn((await connection.execute(_LOAD, {"turn_id": turn_id})).one())
-                return None
+                turns: list[Turn] = []
+                while len(turns) < limit and (turn := await _take(connection, owner, lease_seconds)):
+                    turns.append(turn)
+                return turns
         except IntegrityError:
-            # Between our look and our update another replica started a turn of the same thread.
-            continue
+            # Between our look and our update another replica started a turn of the same thread. One by one, a
+            # further race costs less.
+            limit = 1
+    return []
+
+
+async def _take(connection: AsyncConnection, owner: str, lease_seconds: float) -> Turn | None:
+    for take in _TAKE:
+        taken = await connection.execute(take, {"owner_name": owner, "lease_seconds": lease_seconds})
+        if (turn_id := taken.scalar_one_or_none()) is not None:
+            return _turn((await connection.execute(_LOAD, {"turn_id": turn_id})).one())
     return None
 
 

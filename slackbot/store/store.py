@@ -103,14 +103,14 @@ class Store:
 
     # --- holding a turn
 
-    async def claim(self, owner: str, lease_seconds: float) -> Turn | None:
-        """The next turn that may run, now RUNNING and held by ``owner`` for ``lease_seconds``; None when there is none.
+    async def claim(self, owner: str, lease_seconds: float, limit: int = 1) -> list[Turn]:
+        """The next turns that may run, at most ``limit``, now RUNNING and held by ``owner`` for ``lease_seconds``.
 
         Turns whose lease ran out come first. One that was submitted comes back with that flag and its attempt
         number; one that was not counts a further attempt. Else the first accepted turn whose thread has no running
         question and no older queued one; notices wait for nobody.
         """
-        return await claims.claim(self._database, owner, lease_seconds)
+        return await claims.claim(self._database, owner, lease_seconds, limit)
 
     async def renew(self, owner: str, turn_ids: Collection[int], lease_seconds: float) -> frozenset[int]:
         """Hold these turns for ``lease_seconds`` from now; returns those that are still the owner's."""

@@ -8,17 +8,20 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 
 from slackbot.budget import Budget
 from slackbot.config import Settings, Transport
+from slackbot.domain import BotIdentity
 from slackbot.errors import ChatError, ChatUnavailable, SlackbotError
 from slackbot.intake import Intake
 from slackbot.noxus.client import NoxusClient
+from slackbot.ops import Ops
 from slackbot.questions import Questions
 from slackbot.replies.pace import OpenReplies
 from slackbot.replies.reply import ReplyTools
+from slackbot.serving import CannotListen
 from slackbot.slack.client import SlackChat
 from slackbot.slack.installations import Installations
 from slackbot.slack.server import Gate, SlackServer
@@ -37,19 +40,27 @@ FAREWELL_SECONDS = 10.0
 
 
 async def serve(
-    settings: Settings, *, stop: asyncio.Event | None = None, ready: Callable[[], None] | None = None
+    settings: Settings,
+    *,
+    stop: asyncio.Event | None = None,
+    ready: Callable[[Sequence[BotIdentity]], None] | None = None,
 ) -> None:
-    """Run the bot until ``stop`` is set or SIGTERM or SIGINT arrives, then let running answers finish.
+    """Run the bot until ``stop`` is set or SIGTERM or SIGINT arrives, then let running answers finish; a second signal
+    ends them at once, with what there is.
 
-    Migrates the database first. ``ready`` is called once Slack's events can arrive. Raises ``SlackbotError`` kinds when
-    something it cannot start without is missing: the database, Slack, a valid token.
+    Migrates the database first. ``ready`` is called with who we are once Slack's events can arrive. Raises
+    ``SlackbotError`` kinds when something it cannot start without is missing: the database, Slack, a valid token.
     """
     stop = stop or asyncio.Event()
     for notice in settings.notices:
         log.warning("settings.notice", extra={"notice": notice})
     database_url = settings.database_url.get_secret_value()
-    await asyncio.to_thread(upgrade, database_url)
     async with AsyncExitStack() as stack:
+        ops = Ops(settings.ops_host, settings.ops_port)
+        if settings.ops_port:
+            await _open(ops)
+            stack.push_async_callback(ops.stop)
+        await asyncio.to_thread(upgrade, database_url)
         store = await Store.open(database_url, exclusive=True)
         stack.push_async_callback(store.close)
         await store.void_leases()
@@ -67,25 +78,27 @@ async def serve(
         )
         stack.push_async_callback(agent.aclose)
         owner = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
-        tools = ReplyTools(chat, budget, OpenReplies(), time.monotonic)
+        tools = ReplyTools(chat, budget, OpenReplies(), time.monotonic, user_mentions=settings.user_mentions)
         questions = Questions(store, chat, identity=installations.identity, thread_context=settings.thread_context)
         turns = Turns(store, chat, agent, questions, tools, target=settings.target(), owner=owner)
         worker = Worker(store, turns, owner=owner, settings=WorkerSettings(concurrency=settings.max_concurrent_turns))
         intake = Intake(store, chat, settings.rules(), identity=installations.identity, wake=worker.wake)
         server = _server(settings, web, Gate(web, installations, intake.message, intake.retry))
         await _connect(server)
+        ops.watch(lambda: server.is_connected, store.counts)
         # Closed before the store, and after the last turn: what arrives until then is accepted for the next start.
         stack.push_async_callback(server.stop)
         async with asyncio.TaskGroup() as tasks:
             notes = tasks.create_task(intake.run())
             working = tasks.create_task(worker.run())
             if ready is not None:
-                ready()
-            with _signals(stop):
+                ready(installations.identities)
+            with _signals(stop) as hurry:
                 await stop.wait()
-            log.info("stop.began", extra={"turns": worker.running})
-            worker.stop()
-            await _drain(working, turns, settings.shutdown_seconds)
+                ops.stopping = True
+                log.info("stop.began", extra={"turns": worker.running})
+                worker.stop()
+                await _drain(working, turns, settings.shutdown_seconds, hurry)
             notes.cancel()
 
 
@@ -118,9 +131,18 @@ def _server(settings: Settings, web: WebApi, gate: Gate) -> SlackServer:
     return Webhooks(settings.http_host, settings.http_port, settings.slack_signing_secret.get_secret_value(), gate)
 
 
+async def _open(ops: Ops) -> None:
+    try:
+        await ops.start()
+    except CannotListen as error:
+        raise CannotStart(f"{error}. Set SLACKBOT_OPS_PORT to another port, or to 0 for none.") from error
+
+
 async def _connect(server: SlackServer) -> None:
     try:
         await server.start()
+    except CannotListen as error:
+        raise CannotStart(f"{error}. SLACKBOT_HTTP_HOST and SLACKBOT_HTTP_PORT say where.") from error
     except ChatError as error:
         raise CannotStart(
             f"Slack refuses SLACK_APP_TOKEN ({error.slack_error or error}). Make one at https://api.slack.com/apps > "
@@ -128,9 +150,11 @@ async def _connect(server: SlackServer) -> None:
         ) from error
 
 
-async def _drain(working: asyncio.Task[None], turns: Turns, seconds: float) -> None:
+async def _drain(working: asyncio.Task[None], turns: Turns, seconds: float, hurry: asyncio.Event) -> None:
     """Wait for running turns; past the deadline, end them with what there is, and past that, leave them."""
-    await asyncio.wait([working], timeout=seconds)
+    hurried = asyncio.create_task(hurry.wait())
+    await asyncio.wait([working, hurried], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
     if not working.done():
         log.warning("stop.interrupting", extra={"seconds": seconds})
         turns.interrupt()
@@ -139,14 +163,19 @@ async def _drain(working: asyncio.Task[None], turns: Turns, seconds: float) -> N
 
 
 @contextmanager
-def _signals(stop: asyncio.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set ``stop`` for as long as the block runs."""
+def _signals(stop: asyncio.Event) -> Iterator[asyncio.Event]:
+    """While the block runs, the first SIGTERM or SIGINT sets ``stop``, the next one the event it gives."""
     loop = asyncio.get_running_loop()
+    hurry = asyncio.Event()
     names = (signal.SIGTERM, signal.SIGINT)
+
+    def received() -> None:
+        (hurry if stop.is_set() else stop).set()
+
     for name in names:
-        loop.add_signal_handler(name, stop.set)
+        loop.add_signal_handler(name, received)
     try:
-        yield
+        yield hurry
     finally:
         for name in names:
             loop.remove_signal_handler(name)

@@ -117,6 +117,18 @@ class Settings(CommonSettings):
         le=65_535,
         description="HTTP transport: port to listen on, 0 for any free one",
     )
+    ops_host: str = Field(
+        validation_alias="SLACKBOT_OPS_HOST",
+        default="127.0.0.1",
+        description="Address of `/healthz` and `/readyz`, in both transports",
+    )
+    ops_port: int = Field(
+        validation_alias="SLACKBOT_OPS_PORT",
+        default=9400,
+        ge=0,
+        le=65_535,
+        description="Port of `/healthz` and `/readyz`, 0 for none; every bot on a machine needs its own",
+    )
     noxus_api_key: Annotated[SecretStr, AfterValidator(checks.printable)] = Field(
         validation_alias="NOXUS_API_KEY", description="Noxus API key of the workspace the agent lives in"
     )
@@ -174,6 +186,11 @@ class Settings(CommonSettings):
         validation_alias="SLACKBOT_ANSWER_EXTERNAL_USERS",
         default=False,
         description="Whether people of other workspaces (Slack Connect) are answered",
+    )
+    user_mentions: bool = Field(
+        validation_alias="SLACKBOT_USER_MENTIONS",
+        default=False,
+        description="Whether the agent may mention people (`<@U…>`); it can never call groups or whole channels",
     )
     turns_per_user_per_minute: int = Field(
         validation_alias="SLACKBOT_TURNS_PER_USER_PER_MINUTE",

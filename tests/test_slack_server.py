@@ -17,15 +17,15 @@ from aiohttp import web
 
 from slackbot.domain import InboundMessage, RetryPressed
 from slackbot.errors import ThreadClosed
+from slackbot.serving import CannotListen
 from slackbot.simulator.slack import Delivery, SlackSimulator
-from slackbot.slack import sockets, webhooks
+from slackbot.slack import sockets
 from slackbot.slack.client import SlackChat
 from slackbot.slack.installations import Installations
-from slackbot.slack.listeners import EVENTS
 from slackbot.slack.server import Gate, SlackServer
 from slackbot.slack.sockets import SocketMode
 from slackbot.slack.web import WebApi
-from slackbot.slack.webhooks import CannotListenError, Webhooks
+from slackbot.slack.webhooks import Webhooks
 
 PAYLOADS = Path(__file__).parent / "payloads" / "slack"
 
@@ -265,17 +265,6 @@ async def test_no_text_in_the_log(online: Bot, caplog: pytest.LogCaptureFixture)
         assert secret not in lines
 
 
-def test_subscriptions() -> None:
-    """The listeners and the app's manifest speak of the same events."""
-    manifest = (Path(__file__).parents[1] / "manifest.yml").read_text()
-    events = {
-        line.strip(" -").split()[0].split(".")[0]
-        for line in manifest.split("bot_events:")[1].splitlines()
-        if line.strip().startswith("- ")
-    }
-    assert events == set(EVENTS)
-
-
 # --- signed HTTP ---
 
 
@@ -357,16 +346,67 @@ async def test_handshakes(bot: Bot, http: Webhooks) -> None:
     assert await send(bot, http, question) == (200, '{"challenge": "c"}')
     assert (await send(bot, http, question, **{"X-Slack-Signature": ""}))[0] == 401
     assert (await send(bot, http, b"ssl_check=1&token=x", **{"X-Slack-Signature": ""}))[0] == 200
+    assert await fetch(http, "GET", "/slack/events?ssl_check=1&token=x") == (200, "")
 
 
-async def test_slow_bodies(bot: Bot, http: Webhooks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that does not finish its sentence is not listened to for ever."""
-    monkeypatch.setattr(webhooks, "BODY_SECONDS", 0.05)
-    reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
-    writer.write(b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-    assert b"408" in await asyncio.wait_for(reader.readline(), 2)
-    writer.close()
-    await writer.wait_closed()
+async def fetch(http: Webhooks, method: str, path: str) -> tuple[int, str]:
+    """Ask without a body: the status, and which methods are allowed."""
+    async with (
+        aiohttp.ClientSession(f"http://127.0.0.1:{http.port}") as session,
+        session.request(method, path) as response,
+    ):
+        return response.status, response.headers.get("Allow", "")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/slack/events", (405, "POST")),
+        ("GET", "/slack/events?ssl_check=0", (405, "POST")),
+        ("HEAD", "/slack/interactive", (405, "POST")),
+        ("PUT", "/slack/events", (405, "POST, GET")),
+        ("GET", "/", (404, "")),
+        ("POST", "/bot/slack/events", (404, "")),
+        ("HEAD", "/healthz", (200, "")),
+    ],
+)
+async def test_visitors(
+    http: Webhooks, caplog: pytest.LogCaptureFixture, method: str, path: str, expected: tuple[int, str]
+) -> None:
+    """Who is not Slack gets a plain answer, and the log stays silent."""
+    caplog.set_level(logging.INFO)
+    assert await fetch(http, method, path) == expected
+    assert not logged(caplog, "http.refused")
+
+
+async def test_behind_a_proxy(bot: Bot, http: Webhooks, caplog: pytest.LogCaptureFixture) -> None:
+    """A body may come in chunks; what a proxy says about the client is believed in nothing."""
+    signed = bot.slack.deliver_over_http("").signed(GOOD, "application/json")
+    claimed = {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9", "X-Real-IP": "203.0.113.9"}
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(GOOD), 100):
+            yield GOOD[start : start + 100]
+
+    url = f"http://127.0.0.1:{http.port}/slack/events"
+    async with aiohttp.ClientSession(headers=claimed) as session:
+        for headers, status in ((signed, 200), ({}, 401)):
+            async with session.post(url, data=pieces(), headers=headers, expect100=True) as response:
+                assert response.status == status
+    assert len(bot.messages) == 1
+    assert logged(caplog, "http.refused")[0]["peer"] == "127.0.0.1"
+
+
+async def test_events_held_back(online: Bot, caplog: pytest.LogCaptureFixture) -> None:
+    """Slack tells that a minute had too many events: one warning names the minute and the team."""
+    caplog.set_level(logging.INFO)
+    assert (await online.slack.raw_event(payload("app_rate_limited"))).acked
+    (line,) = [vars(record) for record in caplog.records if record.levelno == logging.WARNING]
+    assert (line["type"], line["team"], line["minute"]) == (
+        "app_rate_limited",
+        SlackSimulator.team_id,
+        "2026-09-21T14:13Z",
+    )
 
 
 async def test_a_client_that_hangs_up(bot: Bot, http: Webhooks) -> None:
@@ -394,7 +434,7 @@ async def test_health(bot: Bot, http: Webhooks, caplog: pytest.LogCaptureFixture
 
 async def test_an_address_that_is_taken(bot: Bot, http: Webhooks) -> None:
     """The error names the address."""
-    with pytest.raises(CannotListenError, match=f"127.0.0.1:{http.port}"):
+    with pytest.raises(CannotListen, match=f"127.0.0.1:{http.port}"):
         await Webhooks("127.0.0.1", http.port, "secret", bot.gate).start()
 
 

@@ -26,6 +26,7 @@ class World:
             "SLACK_BOT_TOKEN": self.slack.bot_token,
             "SLACK_APP_TOKEN": self.slack.app_token,
             "SLACK_API_URL": self.slack.api_url,
+            "SLACKBOT_OPS_PORT": "0",
             "NOXUS_API_KEY": self.noxus.api_key,
             "NOXUS_BACKEND_URL": self.noxus.url,
             "NOXUS_AGENT_ID": self.noxus.agent_id,
@@ -53,7 +54,7 @@ async def bot(environ: dict[str, str]) -> AsyncIterator[None]:
     """The real bot, from ready to stopped."""
     stop, ready = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(app.serve(load_settings(environ, None), stop=stop, ready=ready.set))
+        serving = tasks.create_task(app.serve(load_settings(environ, None), stop=stop, ready=lambda _who: ready.set()))
         waiting = tasks.create_task(ready.wait())
         await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from slackbot.domain import Attachment, ChannelKind, InboundMessage, RetryPressed, Unsupported
@@ -57,6 +58,7 @@ def trace(body: Mapping[str, Any]) -> dict[str, str]:
         "team": _team(body) or _id(_mapping(body.get("team")).get("id")),
         "channel": _id(event.get("channel")) or _id(_mapping(body.get("channel")).get("id")),
         "ts": _ts(event.get("ts")) or _ts(_mapping(body.get("container")).get("message_ts")),
+        "minute": _minute(body.get("minute_rate_limited")),
     }
     return {name: value for name, value in ids.items() if value}
 
@@ -177,6 +179,12 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _id(value: object) -> str:
     return value if isinstance(value, str) and _ID.fullmatch(value) else ""
+
+
+def _minute(value: object) -> str:
+    if not (isinstance(value, int) and 0 < value < 1 << 36):
+        return ""
+    return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%dT%H:%MZ}"
 
 
 def _ts(value: object) -> str:

@@ -7,7 +7,6 @@ refuses what nobody listens to, so that Slack sends that again and again.
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ from slack_bolt.async_app import AsyncApp, AsyncBoltContext, AsyncBoltRequest
 from slack_bolt.authorization import AuthorizeResult
 
 from slackbot.domain import Unsupported
+from slackbot.serving import failure
 from slackbot.slack.events import parse, trace
 from slackbot.slack.installations import Installations
 from slackbot.slack.listeners import PARSED, HandleMessage, HandleRetry, register
@@ -59,7 +59,8 @@ class Gate:
             log.info("event.redelivered", extra={**ids, "attempt": attempt[:16], "reason": reason[:64]})
         parsed = parse(body)
         if isinstance(parsed, Unsupported):
-            log.info("event.ignored", extra={**ids, "reason": parsed.reason})
+            level = logging.WARNING if body.get("type") == "app_rate_limited" else logging.INFO
+            log.log(level, "event.ignored", extra={**ids, "reason": parsed.reason})
             return True
         try:
             request = AsyncBoltRequest(body=dict(body), mode="socket_mode", context={PARSED: parsed, "ids": ids})
@@ -86,12 +87,11 @@ def _bolt_app(web: WebApi, installations: Installations) -> AsyncApp:
         )
 
     async def failed(error: Exception, context: AsyncBoltContext) -> None:
-        # The error's own words may quote what was to be stored; where it happened says enough.
-        last = traceback.extract_tb(error.__traceback__)[-1:]
-        at = ", ".join(f"{frame.filename}:{frame.lineno}" for frame in last)
-        log.error("event.failed", extra={**context["ids"], "error": type(error).__name__, "at": at})
+        log.error("event.failed", extra={**context["ids"], **failure(error)})
 
     quiet = quiet_logger("bolt")
+    # It warns of a SLACK_BOT_TOKEN in the environment, which it reads by itself and does not need.
+    quiet.setLevel(logging.ERROR)
     app = AsyncApp(
         name=quiet.name,  # Bolt sets the level of the logger of this name, too
         logger=quiet,

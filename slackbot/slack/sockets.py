@@ -19,6 +19,7 @@ import aiohttp
 from aiohttp import ClientWebSocketResponse, ClientWSTimeout, WSMsgType
 
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable
+from slackbot.serving import failure
 from slackbot.slack.server import Gate
 from slackbot.slack.web import WebApi
 
@@ -178,7 +179,11 @@ class SocketMode:
         failures = 0
         while True:
             await asyncio.sleep(_pause(failures))
-            fresh = await self._connect(tasks)
+            try:
+                fresh = await self._connect(tasks)
+            except Exception as error:  # noqa: BLE001 - a bot that no longer tries would be deaf for ever
+                log.error("socket.failed", extra=failure(error))
+                fresh = None
             if fresh is None:
                 failures += 1
                 continue

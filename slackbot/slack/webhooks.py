@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
-import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -14,33 +12,12 @@ from urllib.parse import parse_qs
 from aiohttp import web
 from slack_sdk.signature import SignatureVerifier
 
-from slackbot.errors import SlackbotError
+from slackbot.serving import HttpServer, Refused, read_body
 from slackbot.slack.server import Gate
 
-log = logging.getLogger(__name__)
-
-BODY_BYTES: Final = 1024 * 1024
-BODY_SECONDS: Final = 10.0
 REPLAY_SECONDS: Final = 300.0
 """https://docs.slack.dev/authentication/verifying-requests-from-slack"""
-STOP_SECONDS: Final = 10.0
-IDLE_SECONDS: Final = 75.0
 PATHS: Final = ("/slack/events", "/slack/interactive")
-
-
-class CannotListenError(SlackbotError):
-    """The address is taken or not ours."""
-
-    code = "cannot_listen"
-
-
-class _RefusedError(Exception):
-    """A request that is answered with ``status`` and leaves nothing but a log line."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
 
 
 class Webhooks:
@@ -55,13 +32,12 @@ class Webhooks:
         *,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._host = host
-        self._port = port
+        handlers = {path: {"POST": self._receive, "GET": self._certificate} for path in PATHS}
+        self._http = HttpServer(host, port, {**handlers, "/healthz": {"GET": self._health}})
         self._verifier = SignatureVerifier(signing_secret)
         self._gate = gate
         self._wall = wall
         self._accepting = False
-        self._runner: web.AppRunner | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -71,41 +47,31 @@ class Webhooks:
     @property
     def port(self) -> int:
         """The port in use, also when 0 was asked for."""
-        return int(self._runner.addresses[0][1]) if self._runner and self._runner.addresses else self._port
+        return self._http.port
 
     async def start(self) -> None:
-        """Listen. Raises ``CannotListenError``."""
-        app = web.Application(client_max_size=BODY_BYTES)
-        app.add_routes([web.post(path, self._receive) for path in PATHS])
-        app.add_routes([web.get("/healthz", self._health)])
-        self._runner = web.AppRunner(
-            app, access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=STOP_SECONDS
-        )
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
-        except OSError as error:
-            await self._runner.cleanup()
-            raise CannotListenError(f"cannot listen on {self._host}:{self._port}: {error.strerror}") from error
+        """Listen. Raises ``CannotListen``."""
+        await self._http.start()
         self._accepting = True
 
     async def stop(self) -> None:
         """Refuse what is new, which Slack then delivers again, and answer what was taken."""
         self._accepting = False
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._http.stop()
 
-    async def _health(self, _request: web.Request) -> web.Response:
+    async def _health(self, _request: web.BaseRequest) -> web.Response:
         return web.json_response({"ok": self._accepting}, status=200 if self._accepting else 503)
 
-    async def _receive(self, request: web.Request) -> web.Response:
-        try:
-            body = await self._body(request)
-        except _RefusedError as refused:
-            ids = {"status": refused.status, "reason": refused.reason, "path": request.path, "peer": request.remote}
-            log.warning("http.refused", extra=ids)
-            return web.Response(status=refused.status)
+    async def _certificate(self, request: web.BaseRequest) -> web.Response:
+        """Slack's test of our certificate may also be a GET; nothing else is."""
+        if request.query.get("ssl_check") != "1":
+            raise Refused(405, "no such method", allow="POST")
+        return web.Response()
+
+    async def _receive(self, request: web.BaseRequest) -> web.Response:
+        if not self._accepting:
+            raise Refused(503, "stopping")
+        body = self._checked(request.headers, await read_body(request))
         match body.get("type"):
             case "url_verification":
                 return web.json_response({"challenge": str(body.get("challenge", ""))})
@@ -118,22 +84,11 @@ class Webhooks:
         )
         return web.Response(status=200 if taken else 500)
 
-    async def _body(self, request: web.Request) -> Mapping[str, Any]:
-        if not self._accepting:
-            raise _RefusedError(503, "stopping")
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                raw = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            raise _RefusedError(413, f"more than {BODY_BYTES} bytes") from None
-        except TimeoutError:
-            raise _RefusedError(408, "the body did not arrive in time") from None
-        except (web.RequestPayloadError, ConnectionError):
-            raise _RefusedError(400, "broken body") from None
+    def _checked(self, headers: Mapping[str, str], raw: bytes) -> Mapping[str, Any]:
         if _is_ssl_check(raw):
             return {"type": "ssl_check"}
-        if problem := self._problem(request.headers, raw):
-            raise _RefusedError(401, problem)
+        if problem := self._problem(headers, raw):
+            raise Refused(401, problem)
         return _decoded(raw)
 
     def _problem(self, headers: Mapping[str, str], raw: bytes) -> str:
@@ -164,7 +119,7 @@ def _decoded(raw: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise _RefusedError(400, "no JSON object in UTF-8")
+        raise Refused(400, "no JSON object in UTF-8")
     return body
 
 

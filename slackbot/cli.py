@@ -1,4 +1,4 @@
-"""The command line: ``run``, ``demo``, ``migrate``.
+"""The command line: ``run``, ``demo``, ``probe``, ``migrate``.
 
 Everything heavy is imported by the command that needs it, so that ``--help`` and ``--version`` answer at once.
 """
@@ -9,8 +9,12 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from slackbot import __version__
+
+if TYPE_CHECKING:
+    from slackbot.domain import BotIdentity
 
 DEMO_PORT = 8400
 
@@ -67,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(command=_demo)
 
+    _add_probe(commands)
+
     migrate = commands.add_parser(
         "migrate",
         help="bring the database up to date",
@@ -74,6 +80,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     migrate.set_defaults(command=_migrate)
     return parser
+
+
+def _add_probe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    probe = commands.add_parser(
+        "probe",
+        help="try what no documentation says of your Noxus and your Slack",
+        description="Ask the real Noxus and the real Slack what no documentation answers, within two minutes, and "
+        "compare it with what the simulators assume. Everything it makes there is removed in the end.",
+    )
+    place = probe.add_mutually_exclusive_group()
+    place.add_argument("--channel", metavar="C…", type=_id("CGD"), help="a test channel that the bot is in")
+    place.add_argument("--dm", metavar="U…", type=_id("UW"), help="or a person who may be written to")
+    side = probe.add_mutually_exclusive_group()
+    side.add_argument("--noxus-only", action="store_true", help="leave Slack alone; needs no setting of its")
+    side.add_argument("--slack-only", action="store_true", help="leave Noxus alone; needs no setting of its")
+    probe.add_argument("--json", action="store_true", help="print the report as JSON")
+    probe.add_argument("--keep", action="store_true", help="remove nothing, to look at it")
+    probe.add_argument("--human", action="store_true", help="let the agent call a human, if it can: somebody may come")
+    probe.add_argument("--large", action="store_true", help="send inline files of up to 40 MB to Noxus")
+    probe.set_defaults(command=_probe)
 
 
 def _run(_arguments: argparse.Namespace) -> None:
@@ -86,13 +112,39 @@ def _run(_arguments: argparse.Namespace) -> None:
 
     from slackbot.app import serve
 
-    asyncio.run(serve(settings))
+    def ready(identities: Sequence[BotIdentity]) -> None:
+        for me in identities:
+            print(f"Team      {me.team_name} ({me.team_id})", flush=True)
+
+    asyncio.run(serve(settings, ready=ready))
 
 
 def _demo(arguments: argparse.Namespace) -> None:
     from slackbot.demo import serve
 
     asyncio.run(serve(arguments.port))
+
+
+def _probe(arguments: argparse.Namespace) -> None:
+    import json
+
+    from slackbot import logs
+    from slackbot.probe.run import Wanted, probe, settings_for
+
+    wanted = Wanted(
+        noxus=not arguments.slack_only,
+        slack=not arguments.noxus_only,
+        place=arguments.channel or arguments.dm or "",
+        keep=arguments.keep,
+        human=arguments.human,
+        large=arguments.large,
+    )
+    settings = settings_for(wanted)
+    secrets = settings.secrets()
+    logs.setup(settings.log_level, settings.log_format, secrets)
+    report = asyncio.run(probe(settings, wanted, lambda text: print(logs.redact(text, secrets), file=sys.stderr)))
+    shown = json.dumps(report.to_json(), indent=2, ensure_ascii=False) if arguments.json else report.text()
+    print(logs.redact(shown, secrets))
 
 
 def _migrate(_arguments: argparse.Namespace) -> None:
@@ -110,6 +162,15 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port number (0 to 65535)")
     return int(text)
+
+
+def _id(kinds: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if text[:1] not in kinds or not text.isalnum() or text != text.upper():
+            raise argparse.ArgumentTypeError(f"{text!r} is not an id such as {kinds[0]}0123ABCD")
+        return text
+
+    return check
 
 
 def _leaves(errors: ExceptionGroup[Exception]) -> Iterator[Exception]:

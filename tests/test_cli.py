@@ -105,6 +105,7 @@ def test_run_says_what_it_will_do_and_why_it_cannot(tmp_path: Path) -> None:
         SLACK_BOT_TOKEN="xoxb-1",
         SLACK_APP_TOKEN="xapp-1",
         SLACK_API_URL="http://127.0.0.1:9/api/",
+        SLACKBOT_OPS_PORT="0",
         NOXUS_API_KEY="key",
         NOXUS_AGENT_ID="agent-1",
         NOXUS_BACKEND_URL="http://127.0.0.1:9",

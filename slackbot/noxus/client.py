@@ -24,7 +24,7 @@ from slackbot.noxus.answer import EVENT_STREAM, Patience, is_stream, replayed, s
 from slackbot.noxus.caller import Caller
 from slackbot.noxus.events import clean
 from slackbot.noxus.profile import agent_profile
-from slackbot.noxus.wire import Call
+from slackbot.noxus.wire import Call, message_body
 
 log = logging.getLogger(__name__)
 
@@ -130,14 +130,7 @@ class NoxusClient:
 
     async def _submit(self, conversation_id: str, content: str, until: float) -> httpx.Response:
         path = f"/v1/conversations/{quote(conversation_id, safe='')}"
-        body = {
-            "content": clean(content),
-            "tool": None,
-            "kb_id": None,
-            "workflow_id": None,
-            "files": None,
-            "model_selection": None,
-        }
+        body = message_body(content)
         if self._streams:
             call = Call("POST", f"{path}/stream", {"format": "json"}, body, EVENT_STREAM, carries_message=True)
             try:

@@ -34,7 +34,7 @@ def agent_profile(agent: object) -> AgentProfile:
         settings |= holder if isinstance(holder, dict) else {}
     messages: dict[str, str] = {}
     hidden: set[str] = set()
-    for name, tool in _tools(settings):
+    for name, tool in tools(settings):
         if name in messages or name in hidden:
             continue
         if tool.get("visible") is False:
@@ -49,7 +49,8 @@ def agent_profile(agent: object) -> AgentProfile:
     )
 
 
-def _tools(settings: dict[object, object]) -> Iterator[tuple[str, dict[object, object]]]:
+def tools(settings: dict[object, object]) -> Iterator[tuple[str, dict[object, object]]]:
+    """Every tool that the settings name, by its type."""
     for key in _TOOL_LISTS:
         entries = settings.get(key)
         for entry in entries if isinstance(entries, list) else ():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -29,7 +29,7 @@ from slackbot.errors import (
     ConversationFull,
     ConversationGone,
 )
-from slackbot.noxus.events import reason
+from slackbot.noxus.events import clean, reason
 
 MAX_PAUSE: Final = 30.0
 """Longest wait between two tries, in seconds, also when the server asks for more."""
@@ -121,6 +121,12 @@ class Call:
         elif self._repeatable and status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             retry = Retry.FAILED
         return Setback(error, None, retry, _retry_after(headers))
+
+
+def message_body(content: str, files: Sequence[Mapping[str, object]] | None = None) -> dict[str, object]:
+    """The body of every call that submits a user's message: all six keys, as the released SDK sends them."""
+    nothing = dict.fromkeys(("tool", "kb_id", "workflow_id", "model_selection"))
+    return {"content": clean(content), "files": files, **nothing}
 
 
 def _kind(status: int, detail: str) -> type[AgentError]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from slackbot import app, logs
 from slackbot.config import load_settings
 from slackbot.environment import ENV_FILE, read_environment
-from slackbot.simulator.noxus import NoxusSimulator
-from slackbot.simulator.slack import SlackSimulator
+from slackbot.simulator.noxus import NoxusSimulator, Request, troubles
+from slackbot.simulator.slack import Line, SlackSimulator
 
 _TRIED_OUT = (
     "SLACKBOT_FOLLOWUPS",
@@ -38,16 +38,21 @@ async def serve(port: int) -> None:
             "SLACK_BOT_TOKEN": slack.bot_token,
             "SLACK_APP_TOKEN": slack.app_token,
             "SLACK_API_URL": slack.api_url,
+            "SLACKBOT_OPS_PORT": "0",
             "LOG_LEVEL": given.get("LOG_LEVEL", "WARNING"),
             **{name: given[name] for name in _TRIED_OUT if name in given},
         }
         if "NOXUS_API_KEY" in given or "NOXUS_API_KEY_FILE" in given:
             environ |= {name: given[name] for name in (*_NOXUS_NAMES, "NOXUS_API_KEY_FILE") if name in given}
+            slack.scripted_agent = False
             who = "your Noxus agent"
         else:
             noxus = NoxusSimulator()
             await noxus.start()
             stack.push_async_callback(noxus.stop)
+            noxus.observers.append(lambda asked: slack.traffic.show(f"request {asked.number}", _line(asked)))
+            for trouble in troubles(noxus):
+                slack.switches.add(*trouble)
             environ |= {
                 "NOXUS_API_KEY": noxus.api_key,
                 "NOXUS_BACKEND_URL": noxus.url,
@@ -59,7 +64,19 @@ async def serve(port: int) -> None:
         settings = load_settings(environ, env_file=None)
         logs.setup(settings.log_level, settings.log_format, settings.secrets())
 
-        def ready() -> None:
+        def ready(_who: object) -> None:
             print(f"The demo is at {slack.page_url}  ({who} answers; Ctrl-C ends it)", flush=True)
 
         await app.serve(settings, ready=ready)
+
+
+def _line(asked: Request) -> Line:
+    """Tell of a request to the simulated Noxus: ids left out of its path, the newest kind of frame first."""
+    steps = ["…" if len(step) > 32 else step for step in asked.path.removeprefix("/v1/").split("/")]
+    frames = ", ".join(f"{count} {kind}" if count > 1 else kind for kind, count in reversed(asked.frames.items()))
+    what, cut = f"{asked.method} {'/'.join(steps)}", bool(asked.frames) and "finish" not in asked.frames
+    if not asked.over:
+        return Line(kind="request", what=what, more=frames, outcome="streaming" if asked.frames else "asked")
+    outcome = "cut off" if cut else str(asked.status or "no answer")
+    fine = 200 <= asked.status < 300 and not cut
+    return Line(kind="request", what=what, more=frames, outcome=outcome, state="ok" if fine else "bad")

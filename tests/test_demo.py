@@ -54,7 +54,7 @@ async def test_mention_growing_answer_follow_up_and_dm(tmp_path: Path) -> None:
         page = await browser.new_page()
         await page.goto(address)
         thread = page.locator("#thread")
-        await page.locator("#main-composer-input").press_sequentially("@slack")
+        await page.locator("#main-composer-input").press_sequentially("@ag")
         await expect(page.get_by_role("option")).to_be_visible()
         await page.keyboard.press("Enter")
         await page.keyboard.type("/words 120 rate=30")
@@ -74,7 +74,7 @@ async def test_mention_growing_answer_follow_up_and_dm(tmp_path: Path) -> None:
         await page.locator("#thread-composer-input").press("Enter")
         await expect(thread.locator(".from-bot .body").last).to_have_text("The same conversation.", timeout=10_000)
 
-        await page.locator("#direct").get_by_role("button", name="slackbot agent", exact=True).click()
+        await page.locator("#direct").get_by_role("button", name="agent", exact=True).click()
         await page.locator("#main-composer-input").fill("/say Just between us.")
         await page.locator("#main-composer-input").press("Enter")
         await expect(thread.locator(".from-bot .body").last).to_have_text("Just between us.", timeout=10_000)
@@ -85,7 +85,7 @@ async def test_a_failure_can_be_retried_in_the_page(tmp_path: Path) -> None:
     async with demo(tmp_path) as address, chromium() as browser:
         page = await browser.new_page()
         await page.goto(address)
-        await page.locator("#direct").get_by_role("button", name="slackbot agent", exact=True).click()
+        await page.locator("#direct").get_by_role("button", name="agent", exact=True).click()
         await page.locator("#main-composer-input").fill("/fail")
         await page.locator("#main-composer-input").press("Enter")
         thread = page.locator("#thread")
@@ -95,3 +95,40 @@ async def test_a_failure_can_be_retried_in_the_page(tmp_path: Path) -> None:
         await expect(thread).to_contain_text("Trying again", timeout=10_000)
         await expect(thread).to_contain_text("The agent ran into a problem", timeout=10_000)
         await expect(thread.locator(".from-bot")).to_have_count(1)
+
+
+async def test_the_drawer_shows_what_happens_and_makes_trouble(tmp_path: Path) -> None:
+    """Events, calls and the agent's stream are seen live; troubles are survived."""
+    async with demo(tmp_path) as address, chromium() as browser:
+        page = await browser.new_page()
+        await page.goto(address)
+        await page.get_by_role("button", name="What the bot does").click()
+        lines, answers = page.locator("#traffic .line"), page.locator("#thread .from-bot .body")
+        await page.get_by_label("Noxus's stream is cut in mid-answer").check()
+        await page.locator("#main-composer-input").fill("@agent /words 40 rate=40")
+        await page.keyboard.press("Enter")
+        await expect(lines.filter(has_text="cut off").first).to_contain_text("text-delta", timeout=10_000)
+        await expect(lines.filter(has_text="app_mention")).to_contain_text("acked in")
+        await expect(lines.filter(has_text="chat.postMessage").first).to_contain_text("1/3")
+        await page.get_by_role("button", name="All off").click()
+        await expect(page.locator("#switches :checked")).to_have_count(0)
+        await page.get_by_role("button", name="Retry").click()
+        await expect(answers).to_have_text(re.compile(r"^(\S+\s+){39}\S+$"), timeout=10_000)
+        await expect(lines.filter(has_text=re.compile("POST conversations/…/stream.*finish.*200"))).to_be_visible()
+
+        await page.get_by_label("Slack refuses every edit (429)").check()
+        await page.locator("#thread-composer-input").fill("/words 30 rate=30")
+        await page.keyboard.press("Enter")
+        await expect(lines.filter(has_text="ratelimited (429)").first).to_be_visible(timeout=10_000)
+        await expect(page.locator("#thread .status")).to_be_empty(timeout=10_000)
+        await page.get_by_label("Slack refuses every edit (429)").uncheck()
+
+        await page.get_by_label("Noxus is down (503)").check()
+        await page.locator("#thread-composer-input").fill("/say Here again.")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#thread")).to_contain_text("cannot be reached", timeout=20_000)
+        await expect(lines.filter(has_text="503").first).to_have_class(re.compile("bad"))
+        await page.get_by_role("button", name="All off").click()
+        await expect(page.locator("#switches :checked")).to_have_count(0)
+        await page.get_by_role("button", name="Retry").click()
+        await expect(answers.last).to_have_text("Here again.", timeout=20_000)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, ViewportSize, expect
+from playwright.async_api import Browser, Page, expect
 from slack_sdk.web.async_client import AsyncWebClient
 
 from slackbot.simulator.slack import SlackSimulator
-from tests.browser import chromium
+from tests.pages import CONTRAST, NAMELESS, WIDE, markdown
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-WIDE: ViewportSize = {"width": 1280, "height": 800}
-AGENT = "@slackbot agent"
+AGENT = "@agent"
 RETRY: list[dict[str, Any]] = [
     {"type": "section", "text": {"type": "mrkdwn", "text": "The agent could not be reached. *Nothing is lost.*"}},
     {
@@ -28,86 +25,12 @@ RETRY: list[dict[str, Any]] = [
     },
 ]
 
-CONTRAST = """
-() => {
-  const channel = (value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
-  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-  const pen = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-  const over = (colours) => {
-    pen.clearRect(0, 0, 1, 1);
-    for (const colour of colours) { pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1); }
-    return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  };
-  const poor = [];
-  for (const node of document.body.querySelectorAll("*")) {
-    const text = [...node.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.nodeValue.trim());
-    const seen = node.checkVisibility({opacityProperty: true, visibilityProperty: true}) && !node.closest(".sr");
-    if (!text || !seen) continue;
-    const back = [];
-    for (let at = node; at; at = at.parentElement) back.unshift(getComputedStyle(at).backgroundColor);
-    const [a, b] = [light(over(back)), light(over([...back, getComputedStyle(node).color]))];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    const where = `${node.className || node.tagName} ${node.textContent.slice(0, 30)}`;
-    if (ratio < 4.5) poor.push(`${where}: ${ratio.toFixed(2)}`);
-  }
-  return poor;
-}
-"""
-
-NAMELESS = """
-() => [...document.querySelectorAll("button, a, textarea, input")]
-  .filter((node) => node.checkVisibility() && !(node.getAttribute("aria-label") || node.textContent.trim()))
-  .map((node) => node.outerHTML)
-"""
-
-
-def markdown(text: str) -> list[dict[str, Any]]:
-    """The blocks of an agent's answer."""
-    return [{"type": "markdown", "text": text}]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    """One Chromium for all tests here."""
-    async with chromium() as browser:
-        yield browser
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def sim() -> AsyncIterator[SlackSimulator]:
-    """A workspace that answers at once and forgives any pace."""
-    sim = SlackSimulator(latency=0, enforce_limits=False)
-    await sim.start()
-    yield sim
-    await sim.stop()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def bot(sim: SlackSimulator) -> AsyncWebClient:
-    """The hands of a bot that does what the test says."""
-    return AsyncWebClient(token=sim.bot_token, base_url=sim.api_url)
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(browser: Browser, sim: SlackSimulator) -> AsyncIterator[Page]:
-    """The page, open as Ada; anything it complains about in the console fails the test."""
-    context = await browser.new_context(viewport=WIDE)
-    page = await context.new_page()
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
-    await page.goto(sim.page_url)
-    await expect(page.locator("#main-title")).to_have_text("# general")
-    yield page
-    await context.close()
-    assert [text for text in complaints if "ERR_" not in text] == []
-
 
 async def test_mention_growing_answer_follow_up_and_dm(page: Page, sim: SlackSimulator, bot: AsyncWebClient) -> None:
     """A mention opens its thread by itself, the answer grows there, the follow-up and a DM reach the bot."""
     general, thread = sim.channels["general"], page.locator("#thread")
-    await page.keyboard.type("Hi @slack")
-    await expect(page.get_by_role("option")).to_have_text(re.compile("slackbot agent"))
+    await page.keyboard.type("Hi @ag")
+    await expect(page.get_by_role("option")).to_have_text(re.compile("agent"))
     await page.keyboard.press("Enter")
     await page.keyboard.type("how are you?")
     await page.keyboard.press("Enter")
@@ -118,7 +41,7 @@ async def test_mention_growing_answer_follow_up_and_dm(page: Page, sim: SlackSim
 
     await bot.assistant_threads_setStatus(channel_id=general, thread_ts=root.ts, status="is thinking…")
     await expect(thread).to_be_visible()
-    await expect(thread.locator(".status")).to_have_text("slackbot agent is thinking…")
+    await expect(thread.locator(".status")).to_have_text("agent is thinking…")
     answer = await bot.chat_postMessage(
         channel=general, thread_ts=root.ts, text="I am", blocks=markdown("I am **well**")
     )
@@ -143,7 +66,7 @@ async def test_mention_growing_answer_follow_up_and_dm(page: Page, sim: SlackSim
     assert (follow_up.thread_ts, follow_up.text) == (root.ts, "first line\nsecond &lt;line&gt;")
     await expect(thread.locator(".message").last).to_contain_text("second <line>")
 
-    await page.locator("#direct").get_by_role("button", name="slackbot agent", exact=True).click()
+    await page.locator("#direct").get_by_role("button", name="agent", exact=True).click()
     await expect(page.locator("#thread")).to_be_hidden()
     await page.locator("#main-composer-input").fill("just between us")
     await page.locator("#main-composer-input").press("Enter")

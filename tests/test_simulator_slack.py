@@ -660,7 +660,7 @@ async def test_reactions_and_links(sim: SlackSimulator, client: AsyncWebClient) 
     await client.reactions_remove(channel=channel, timestamp=ts, name="eyes")
     assert sim.messages(channel)[0].reactions == {}
     link = (await client.chat_getPermalink(channel=channel, message_ts=ts))["permalink"]
-    assert link == f"https://acme.slack.com/archives/{channel}/p{ts.replace('.', '')}"
+    assert link == f"{sim.page_url}archives/{channel}/p{ts.replace('.', '')}"
 
 
 # --- Status, whispers, buttons -----------------------------------------------------------------------------------
@@ -828,10 +828,11 @@ async def test_the_page_lives(sim: SlackSimulator, client: AsyncWebClient) -> No
             async for line in news.content:
                 if line.startswith(b"data: "):
                     found: Json = json.loads(line.removeprefix(b"data: "))
-                    return found
+                    if found["type"] != "line":
+                        return found
             raise AssertionError("the stream ended")
 
-        said = await _post(session, "/page/say", user=ada, channel=general, text="@slackbot agent is 1 < 2?")
+        said = await _post(session, "/page/say", user=ada, channel=general, text="@agent is 1 < 2?")
         message = await heard()
         assert (message["type"], message["ts"]) == ("message", said["ts"])
         assert message["text"] == f"<@{sim.bot_user_id}> is 1 &lt; 2?"
@@ -855,7 +856,8 @@ async def test_the_page_lives(sim: SlackSimulator, client: AsyncWebClient) -> No
         assert (await session.get("/nothing.js")).status == 404
         news.close()
     assert [message["text"] for message in state["messages"]] == ["failed"]
-    assert state["statuses"] == [{"channel": general, "thread_ts": said["ts"], "status": "is thinking…"}]
+    thinking = {"channel": general, "thread_ts": said["ts"], "status": "is thinking…", "loading": []}
+    assert state["statuses"] == [thinking]
     assert ada in state["me"]
     assert sim.bot_user_id not in state["me"]
     assert missing == {"ok": False, "error": "missing or unknown: text"}

@@ -7,5 +7,16 @@ from slackbot.simulator.noxus.faults import Faults
 from slackbot.simulator.noxus.history import SimMessage
 from slackbot.simulator.noxus.server import NoxusSimulator, Request
 from slackbot.simulator.noxus.switches import Switches
+from slackbot.simulator.noxus.troubles import Trouble, troubles
 
-__all__ = ["Faults", "NoxusSimulator", "Request", "SimConversation", "SimFile", "SimMessage", "Switches"]
+__all__ = [
+    "Faults",
+    "NoxusSimulator",
+    "Request",
+    "SimConversation",
+    "SimFile",
+    "SimMessage",
+    "Switches",
+    "Trouble",
+    "troubles",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -105,6 +105,7 @@ class Workspace:
         self.conversations: dict[str, SimConversation] = {}
         self.files: dict[str, SimFile] = {}
         self.asked: list[str] = []
+        self.on_frame: Callable[[str], None] = lambda _kind: None
         self._random = random.Random(seed)  # noqa: S311 - ids that repeat, no secrets
         self._tasks: dict[Run, asyncio.Task[Ending]] = {}
         self.keep_file("r.csv", "text/csv", b"a,b", agents.SAMPLE_FILE_ID)

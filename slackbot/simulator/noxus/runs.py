@@ -39,13 +39,17 @@ class Signal:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One turn's run. ``epoch`` (milliseconds, unique in its conversation) and an entry's index make an SSE id."""
+    """One turn's run. ``epoch`` (milliseconds, unique in its conversation) and an entry's index make an SSE id.
+
+    ``sent_at`` is when each piece of text went to the client that posted, by its entry's index (monotonic seconds).
+    """
 
     id: str
     epoch: int
     entries: list[Entry] = field(default_factory=list)
     recalled: tuple[dict[str, Any], ...] | None = None
     ended: Ending | None = None
+    sent_at: dict[int, float] = field(default_factory=dict)
     changed: Signal = field(default_factory=Signal)
 
     @property

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -27,7 +27,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @dataclass(slots=True)
 class Request:
     """One request as it came in. ``at`` is monotonic; ``endpoint`` is a name from ``faults.ENDPOINTS``, empty for an
-    unknown address; ``body`` is the parsed JSON or None; ``status`` is 0 until a response began."""
+    unknown address; ``body`` is the parsed JSON or None; ``status`` is 0 until a response began. ``number`` counts the
+    requests; ``frames`` says how many frames of each type were streamed, in the order in which each type came first."""
 
     at: float
     method: str
@@ -36,6 +37,9 @@ class Request:
     endpoint: str
     body: Any
     status: int = 0
+    number: int = 0
+    frames: dict[str, int] = field(default_factory=dict)
+    over: bool = False
 
 
 _NOTED: ContextVar[Request | None] = ContextVar("_NOTED", default=None)
@@ -46,6 +50,7 @@ class NoxusSimulator:
     """A Noxus on 127.0.0.1. Keyword arguments are the starting values of ``Switches``.
 
     ``prefix`` puts the API under a path, as self-hosted installations do; ``seed`` makes its ids repeatable.
+    ``observers`` are told of every request: when it comes, when its answer begins, at each frame, when it is over.
     """
 
     def __init__(self, *, api_key: str = "noxus_sim_key", prefix: str = "", seed: int = 1, **switches: object) -> None:
@@ -55,7 +60,9 @@ class NoxusSimulator:
         self.switches = Switches.model_validate(switches)
         self.faults = Faults()
         self.requests: list[Request] = []
+        self.observers: list[Callable[[Request], None]] = []
         self._workspace = Workspace(self.switches, seed)
+        self._workspace.on_frame = self._note_frame
         self._prefix = prefix.rstrip("/")
         self._port = 0
         self._runner: web.AppRunner | None = None
@@ -93,6 +100,7 @@ class NoxusSimulator:
         app.on_response_prepare.append(self._note_status)
         Routes(self._workspace, self.api_key).register(app, self._prefix)
         app.router.add_get("/sim/requests", self._show_requests)
+        app.router.add_get("/sim/runs", self._show_runs)
         app.router.add_post("/sim/faults", self._add_fault)
         app.router.add_delete("/sim/faults", self._clear_faults)
         app.router.add_post("/sim/switches", self._change_switches)
@@ -123,15 +131,33 @@ class NoxusSimulator:
             except ValueError:
                 body = None
         endpoint = request.match_info.route.name or ""
-        noted = Request(time.monotonic(), request.method, request.path, dict(request.query), endpoint, body)
+        number = len(self.requests) + 1
+        query = dict(request.query)
+        noted = Request(time.monotonic(), request.method, request.path, query, endpoint, body, number=number)
         _NOTED.set(noted)
         self.requests.append(noted)
-        return await handler(request)
+        self._tell(noted)
+        try:
+            return await handler(request)
+        finally:
+            noted.over = True
+            self._tell(noted)
+
+    def _note_frame(self, kind: str) -> None:
+        noted = _NOTED.get()
+        if noted is not None:
+            noted.frames[kind] = noted.frames.get(kind, 0) + 1
+            self._tell(noted)
+
+    def _tell(self, noted: Request) -> None:
+        for observer in self.observers:
+            observer(noted)
 
     async def _note_status(self, request: web.Request, response: web.StreamResponse) -> None:
         noted = _NOTED.get()
         if noted is not None and not request.path.startswith(_CONTROL):
             noted.status = response.status
+            self._tell(noted)
             response.headers["x-request-id"] = f"req-{len(self.requests)}"
 
     @web.middleware
@@ -162,6 +188,22 @@ class NoxusSimulator:
     async def _show_requests(self, request: web.Request) -> web.Response:
         since = int(request.query.get("since", "0"))
         return web.json_response([asdict(noted) for noted in self.requests[since:]])
+
+    async def _show_runs(self, _request: web.Request) -> web.Response:
+        """The latest run of every conversation: what was asked and answered, and when its text was sent."""
+        latest = [(told, (*told.runs[-1:], told.last_run)[0]) for told in self.conversations.values()]
+        return web.json_response(
+            [
+                {
+                    "asked": told.asked[-1],
+                    "answered": "".join(frame["delta"] for frame in run.frames if frame["type"] == "text-delta"),
+                    "sent_at": list(run.sent_at.values()),
+                    "over": run.ended is not None,
+                }
+                for told, run in latest
+                if run is not None
+            ]
+        )
 
     async def _add_fault(self, request: web.Request) -> web.Response:
         try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -74,7 +75,7 @@ async def _follow(
             await source.started.wait()
             source = source.runs[0]
         position = 0 if own else resume_point(source, query.etag, workspace.switches)
-        reader = _Reader(source, encoder, position, own=own, left=limit)
+        reader = _Reader(source, encoder, position, own=own, left=limit, on_frame=workspace.on_frame)
         while True:
             chunk, then = reader.read()
             if chunk:
@@ -100,6 +101,7 @@ class _Reader:
     position: int
     own: bool
     left: int | None
+    on_frame: Callable[[str], None]
 
     def read(self) -> tuple[bytes, Literal["more", "cut", "done", "timeout"]]:
         """All that is new, encoded, and what comes after it."""
@@ -111,6 +113,9 @@ class _Reader:
                 return bytes(chunk), "timeout"
             if not isinstance(entry, Mark):
                 chunk += self.encoder.frame(entry, self.run.event_id(self.position))
+                self.on_frame(entry["type"])
+                if self.own and entry["type"] == "text-delta":
+                    self.run.sent_at[self.position] = time.monotonic()
                 self.left = None if self.left is None else self.left - 1
             self.position += 1
         return bytes(chunk), self.run.ended or "more"

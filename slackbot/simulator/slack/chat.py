@@ -133,7 +133,8 @@ def get_permalink(workspace: Workspace, args: Arguments) -> Json:
     message = workspace.find(channel.id, args.text("message_ts"))
     if message is None:
         raise SlackError("message_not_found")
-    link = f"https://{world.TEAM_DOMAIN}.slack.com/archives/{channel.id}/p{message.ts.replace('.', '')}"
+    # Slack's own would lead to https://<team>.slack.com; this one opens the place in the page.
+    link = f"{workspace.base_url}archives/{channel.id}/p{message.ts.replace('.', '')}"
     if message.thread_ts is not None:
         link += f"?thread_ts={message.thread_ts}&cid={channel.id}"
     return {"channel": channel.id, "permalink": link}
@@ -147,9 +148,10 @@ def set_status(workspace: Workspace, args: Arguments) -> Json:
         raise SlackError("invalid_thread_ts")
     if not args.has("status"):
         raise SlackError("invalid_arguments")
-    if len(args.items("loading_messages", "invalid_arguments")) > limits.LOADING_MESSAGES:
+    loading = args.items("loading_messages", "invalid_arguments")
+    if len(loading) > limits.LOADING_MESSAGES:
         raise SlackError("invalid_arguments")
-    workspace.set_status(channel.id, thread_ts, args.text("status"))
+    workspace.set_status(channel.id, thread_ts, args.text("status"), tuple(map(str, loading)))
     return {}
 
 

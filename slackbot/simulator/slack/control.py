@@ -25,11 +25,11 @@ class Control:
             web.get("/sim/calls", self._calls),
             web.get("/sim/deliveries", self._deliveries),
             web.get("/sim/thread", self._thread),
-            web.post("/sim/{deed:say|press|faults|limit|disconnect|channel|http}", self._do),
+            web.post("/sim/{deed:say|press|faults|limit|disconnect|channel|user|http}", self._do),
         ]
 
     async def _world(self, _request: web.Request) -> web.Response:
-        return web.json_response(described(self._simulator))
+        return web.json_response({**described(self._simulator), "connections": self._simulator.connections})
 
     async def _calls(self, request: web.Request) -> web.Response:
         start = int(request.query.get("since", "0"))
@@ -80,6 +80,8 @@ class Control:
                 await simulator.disconnect_sockets(body.get("reason", "refresh_requested"))
             case "channel":
                 return {"channel": simulator.add_channel(body["name"])}
+            case "user":
+                return {"user": simulator.add_user(body["name"])}
             case _:
                 simulator.deliver_over_http(body["url"])
         return {}

@@ -42,7 +42,7 @@ class Dispatcher:
         clock: Clock,
         retry_delays: tuple[float, ...],
         rng: random.Random,
-        on_change: Callable[[], None],
+        on_change: Callable[[Delivery], None],
     ) -> None:
         self.transport = transport
         self.deliveries: list[Delivery] = []
@@ -108,7 +108,12 @@ class Dispatcher:
 
     async def interact(self, payload: Json) -> Delivery:
         """Deliver an interaction; Slack shows the person a warning instead of trying again."""
+        acted = " ".join(str(action["action_id"]) for action in payload.get("actions", ()))
+        named = acted or payload.get("callback_id") or payload.get("view", {}).get("callback_id") or ""
         delivery = self._begin("interactive", 0, "")
+        delivery.what = f"{payload['type']} {named}".strip()
+        delivery.channel, delivery.user = payload.get("channel", {}).get("id", ""), payload["user"]["id"]
+        self._on_change(delivery)
         await self._send(delivery, payload, "", 0.0)
         return delivery
 
@@ -125,7 +130,13 @@ class Dispatcher:
             failure = delivery.failure
 
     async def _attempt(self, body: Json, attempt: int, reason: str, patience: float) -> Delivery:
+        event = body.get("event", body)
         delivery = self._begin("events_api", attempt, str(body.get("event_id", "")))
+        delivery.what = str(event.get("subtype") or event.get("type"))
+        delivery.channel = str(event.get("channel") or event.get("item", {}).get("channel", ""))
+        told = event.get("message") or event.get("previous_message") or event
+        delivery.user = str(told.get("user", ""))
+        self._on_change(delivery)
         await self._send(delivery, body, reason, patience)
         return delivery
 
@@ -137,4 +148,4 @@ class Dispatcher:
     async def _send(self, delivery: Delivery, payload: Json, reason: str, patience: float) -> None:
         await self.transport.send(delivery, payload, retry_reason=reason, patience=patience)
         delivery.done = True
-        self._on_change()
+        self._on_change(delivery)

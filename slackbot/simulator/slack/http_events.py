@@ -55,7 +55,9 @@ class SignedHttp:
             headers |= {"X-Slack-Retry-Num": str(delivery.attempt), "X-Slack-Retry-Reason": retry_reason}
         try:
             async with self._session.post(self.url, data=body, headers=headers, max_redirects=_REDIRECTS) as response:
-                await response.read()
+                text = await response.text()
+                if delivery.kind == "interactive" and response.content_type == "application/json":
+                    delivery.response = json.loads(text)
                 delivery.status = response.status
                 delivery.acked = response.ok
                 if not response.ok and response.headers.get("X-Slack-No-Retry") != "1":

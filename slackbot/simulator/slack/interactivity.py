@@ -1,4 +1,4 @@
-"""Buttons: what a press sends to the bot, and what the bot may say through its response URL."""
+"""Presses and shortcuts: what they send to the bot, and what the bot may say through its response URL."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from aiohttp import web
 
 from slackbot.simulator.slack import limits, world
 from slackbot.simulator.slack.arguments import Arguments, read_arguments
+from slackbot.simulator.slack.elements import find_action
 from slackbot.simulator.slack.errors import SlackError
 from slackbot.simulator.slack.model import Json, SimMessage
-from slackbot.simulator.slack.payloads import message_json
+from slackbot.simulator.slack.payloads import interaction, message_json
 from slackbot.simulator.slack.validation import check_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from slackbot.simulator.slack.clock import Clock
+    from slackbot.simulator.slack.triggers import Triggers
     from slackbot.simulator.slack.workspace import Workspace
 
 
@@ -31,24 +31,48 @@ class _ResponseUrl:
 
 
 class Interactivity:
-    """Makes block_actions payloads and serves their response URLs (five uses within thirty minutes)."""
+    """Makes payloads of things done to messages, and serves their response URLs (five uses within thirty minutes)."""
 
-    def __init__(self, workspace: Workspace, clock: Clock, *, base_url: Callable[[], str]) -> None:
+    def __init__(self, workspace: Workspace, clock: Clock, triggers: Triggers) -> None:
         self._workspace = workspace
         self._clock = clock
-        self._base_url = base_url
+        self._triggers = triggers
         self._urls: dict[str, _ResponseUrl] = {}
         self._numbers = itertools.count(1)
 
     def press(self, user_id: str, channel_id: str, message_ts: str, action_id: str, value: str | None) -> Json:
-        """Make the payload of a press; raises ValueError when that person sees no such button."""
+        """Make the payload of a press, or of choosing the option with that value.
+
+        Raises ValueError when that person sees no such thing.
+        """
         message = self._seen(user_id, channel_id, message_ts)
-        found = [element for element in _buttons(message) if element["action_id"] == action_id]
-        if value is not None:
-            found = [element for element in found if element.get("value") == value]
-        if not found:
+        action = find_action(message.blocks, action_id, value)
+        if action is None:
             raise ValueError(f"message {message_ts} in {channel_id} has no button {action_id!r} with value {value!r}")
-        return self._payload(user_id, message, found[0])
+        payload = self._payload(user_id, message, "block_actions") | {
+            "container": {
+                "type": "message",
+                "message_ts": message.ts,
+                "channel_id": message.channel,
+                "is_ephemeral": message.ephemeral_to is not None,
+                **({"thread_ts": message.thread_ts} if message.thread_ts else {}),
+            },
+            "state": {"values": {}},
+            "actions": [{**action, "action_ts": self._workspace.next_ts()}],
+        }
+        if message.ephemeral_to is None:
+            payload["message"] = message_json(self._workspace, message)
+        return payload
+
+    def shortcut(self, user_id: str, channel_id: str, message_ts: str, callback_id: str) -> Json:
+        """Make the payload of a message shortcut; raises ValueError when that person sees no such message."""
+        message = self._seen(user_id, channel_id, message_ts)
+        return self._payload(user_id, message, "message_action") | {
+            "callback_id": callback_id,
+            "action_ts": self._workspace.next_ts(),
+            "message_ts": message.ts,
+            "message": message_json(self._workspace, message),
+        }
 
     async def respond(self, request: web.Request) -> web.Response:
         """Answer a post to a response URL."""
@@ -74,36 +98,14 @@ class Interactivity:
             raise ValueError(f"{user_id} sees no message {ts} in {channel_id}")
         return message
 
-    def _payload(self, user_id: str, message: SimMessage, element: Json) -> Json:
-        user = self._workspace.users[user_id]
+    def _payload(self, user_id: str, message: SimMessage, kind: str) -> Json:
         channel = self._workspace.channels[message.channel]
-        number = next(self._numbers)
-        token = f"{world.TEAM_ID}-{number}-{self._workspace.next_ts()}"
+        token = f"{world.TEAM_ID}-{next(self._numbers)}-{self._workspace.next_ts()}"
         self._urls[token] = _ResponseUrl(message, user_id, self._clock.monotonic())
-        payload: Json = {
-            "type": "block_actions",
-            "user": {"id": user.id, "username": user.name, "name": user.name, "team_id": user.team_id},
-            "api_app_id": world.APP_ID,
-            "token": "sim-verification-token",
-            "container": {
-                "type": "message",
-                "message_ts": message.ts,
-                "channel_id": message.channel,
-                "is_ephemeral": message.ephemeral_to is not None,
-                **({"thread_ts": message.thread_ts} if message.thread_ts else {}),
-            },
-            "trigger_id": f"{number}.{world.TEAM_ID}.sim",
-            "team": {"id": world.TEAM_ID, "domain": world.TEAM_DOMAIN},
-            "enterprise": None,
-            "is_enterprise_install": False,
+        return interaction(self._workspace, user_id, kind, self._triggers.make(user_id)) | {
             "channel": {"id": channel.id, "name": "directmessage" if channel.kind == "im" else channel.name},
-            "state": {"values": {}},
-            "response_url": f"{self._base_url()}actions/{token}",
-            "actions": [{**element, "action_ts": self._workspace.next_ts()}],
+            "response_url": f"{self._workspace.base_url}actions/{token}",
         }
-        if message.ephemeral_to is None:
-            payload["message"] = message_json(self._workspace, message)
-        return payload
 
     def _apply(self, url: _ResponseUrl, args: Arguments) -> None:
         original = self._current(url.message)
@@ -153,18 +155,3 @@ class Interactivity:
             self._workspace.whisper(replace(message, text=text, blocks=blocks))
         else:
             self._workspace.edit(message, actor=world.BOT_USER_ID, text=text, blocks=blocks)
-
-
-def _buttons(message: SimMessage) -> Iterator[Json]:
-    """Yield what can be pressed, as it appears in a payload's `actions`."""
-    for block in message.blocks:
-        elements = [*block.get("elements", ()), *([block["accessory"]] if "accessory" in block else [])]
-        for element in elements:
-            if not isinstance(element, dict) or "action_id" not in element:
-                continue
-            named = {"block_id": block.get("block_id", ""), "action_id": element["action_id"], "type": element["type"]}
-            if element["type"] == "feedback_buttons":
-                for name in ("positive_button", "negative_button"):
-                    yield {**named, "text": element[name]["text"], "value": element[name].get("value")}
-            else:
-                yield named | {name: element[name] for name in ("text", "value", "style") if name in element}

@@ -38,6 +38,9 @@ CALLS_PER_MINUTE: Final[dict[str, int]] = {
     "usergroups.list": TIER_2,
     "users.info": TIER_4,
     "users.list": TIER_2,
+    "views.open": TIER_4,
+    "views.push": TIER_4,
+    "views.update": TIER_4,
 }
 
 # chat.postMessage: one message a second and channel, "short bursts" allowed; the size of a burst is our guess.
@@ -101,5 +104,23 @@ SOCKET_LIFE_SECONDS: Final = 3_600
 DISCONNECT_NOTICE_SECONDS: Final = 10.0
 
 # --- Interactivity: https://docs.slack.dev/interactivity/handling-user-interaction -------------------------------
+TRIGGER_SECONDS: Final = 3.0
 RESPONSE_URL_USES: Final = 5
 RESPONSE_URL_SECONDS: Final = 30 * 60.0
+
+# --- Modals: https://docs.slack.dev/reference/views/modal-views and https://docs.slack.dev/surfaces/modals -------
+VIEWS_IN_A_STACK: Final = 3
+VIEW_BLOCKS: Final = 100
+VIEW_TITLE_CHARACTERS: Final = 24
+VIEW_METADATA_CHARACTERS: Final = 3_000
+INPUT_LABEL_CHARACTERS: Final = 2_000
+# https://docs.slack.dev/reference/block-kit/block-elements and https://docs.slack.dev/reference/block-kit/composition-objects
+SELECT_OPTIONS: Final = 100
+OVERFLOW_OPTIONS: Final = 5
+CHOICE_OPTIONS: Final = 10
+OPTION_TEXT_CHARACTERS: Final = 75
+OPTION_VALUE_CHARACTERS: Final = 150
+
+# --- Files --------------------------------------------------------------------------------------------------------
+# Slack takes 1 GB; here everything stays in memory.
+UPLOAD_BYTES: Final = 64 << 20

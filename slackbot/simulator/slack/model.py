@@ -20,7 +20,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A person or a bot; `bot_id` and `app_id` are set for bots only."""
+    """A person or a bot; `bot_id` and `app_id` are set for bots only. `title` is what they do here."""
 
     id: str
     name: str
@@ -30,6 +30,7 @@ class User:
     color: str
     bot_id: str | None = None
     app_id: str | None = None
+    title: str = ""
 
     @property
     def is_bot(self) -> bool:
@@ -141,11 +142,12 @@ class Whispered:
 
 @dataclass(frozen=True, slots=True)
 class StatusSet:
-    """A thread's status line changed; empty when it was cleared."""
+    """A thread's status line changed; empty when it was cleared. `loading` are messages to show in turn."""
 
     channel: str
     thread_ts: str
     status: str
+    loading: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,4 +160,19 @@ class Reacted:
     added: bool
 
 
-Change: TypeAlias = Posted | Edited | Deleted | Whispered | StatusSet | Reacted
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A conversation was made."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class ViewsShown:
+    """The modals in front of a person changed; the uppermost is the last."""
+
+    user: str
+    views: tuple[Json, ...]
+
+
+Change: TypeAlias = Posted | Edited | Deleted | Whispered | StatusSet | Reacted | Opened | ViewsShown

@@ -1,11 +1,9 @@
-"""The page's own small API: the workspace as one reader sees it, live, and a reader's deeds."""
+"""The page's own small API: its files, the workspace as it is, and the workspace live."""
 
 from __future__ import annotations
 
 import asyncio
-import html
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,25 +12,25 @@ from aiohttp import web
 from slackbot.simulator.slack import world
 from slackbot.simulator.slack.model import (
     Change,
+    Channel,
     Deleted,
     Edited,
     Json,
-    Kind,
+    Opened,
     Posted,
     Reacted,
     SimMessage,
     StatusSet,
+    ViewsShown,
     Whispered,
 )
+from slackbot.simulator.slack.page_deeds import PageDeeds
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from slackbot.simulator.slack.simulator import SlackSimulator
     from slackbot.simulator.slack.workspace import Workspace
 
 _PAGE: Final = Path(__file__).parent / "page"
-_ENTITY: Final = re.compile(r"(<[@#!][^<>\s]+>)")
 _KEEP_ALIVE_SECONDS: Final = 15.0
 
 
@@ -63,6 +61,8 @@ class PageApi:
         self._workspace = workspace
         self._readers: set[_Reader] = set()
         workspace.observers.append(self._observe)
+        simulator.traffic.observers.append(lambda line: self._tell(("line", line["key"]), {"type": "line", **line}))
+        simulator.switches.observers.append(lambda it: self._tell(("switch", it["id"]), {"type": "switch", **it}))
 
     def routes(self) -> list[web.RouteDef]:
         """List the page's addresses."""
@@ -71,7 +71,8 @@ class PageApi:
             web.get(r"/{name:[a-z_-]+\.(?:css|js|html|svg|ico)}", self._file),
             web.get("/page/state", self._state),
             web.get("/page/events", self._events),
-            web.post("/page/{deed:say|press|edit|delete}", self._do),
+            web.get(r"/archives/{channel:\w+}/p{digits:\d+}", self._permalink),
+            *PageDeeds(self._simulator, self._workspace).routes(),
         ]
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
@@ -91,23 +92,20 @@ class PageApi:
                 "bot": world.BOT_USER_ID,
                 "me": [user.id for user in people if not user.is_bot],
                 "users": [
-                    {"id": user.id, "name": user.display_name, "color": f"#{user.color}", "is_bot": user.is_bot}
+                    {"id": user.id, "name": user.display_name, "title": user.title, "is_bot": user.is_bot}
                     for user in people
                 ],
-                "channels": [
-                    {
-                        "id": channel.id,
-                        "name": channel.name,
-                        "kind": channel.kind.value,
-                        "members": sorted(channel.members),
-                    }
-                    for channel in workspace.channels.values()
-                ],
+                "channels": [_channel(channel) for channel in workspace.channels.values()],
                 "messages": [self._message(message) for message in (*messages, *whispers)],
                 "statuses": [
-                    {"channel": channel, "thread_ts": thread_ts, "status": text}
-                    for (channel, thread_ts), text in workspace.statuses().items()
+                    {"channel": channel, "thread_ts": ts, "status": text, "loading": workspace.loading(channel, ts)}
+                    for (channel, ts), text in workspace.statuses().items()
                 ],
+                "views": {user.id: shown for user in people if (shown := self._simulator.views.shown(user.id))},
+                "shortcuts": [{"id": found, "name": name} for found, name in self._simulator.shortcuts.items()],
+                "scripted_agent": self._simulator.scripted_agent,
+                "traffic": self._simulator.traffic.lines(),
+                "switches": self._simulator.switches.described(),
             }
         )
 
@@ -132,68 +130,27 @@ class PageApi:
         finally:
             self._readers.discard(reader)
 
-    async def _do(self, request: web.Request) -> web.Response:
-        deeds: dict[str, Callable[[Json], Awaitable[Json]]] = {
-            "say": self._say,
-            "press": self._press,
-            "edit": self._edit,
-            "delete": self._delete,
-        }
-        try:
-            body = await request.json()
-            answer = await deeds[request.match_info["deed"]](body)
-        except KeyError as error:
-            return web.json_response({"ok": False, "error": f"missing or unknown: {error.args[0]}"}, status=400)
-        except (TypeError, ValueError) as error:
-            return web.json_response({"ok": False, "error": str(error)}, status=400)
-        return web.json_response({"ok": True, **answer})
-
-    async def _say(self, body: Json) -> Json:
-        text = self.typed(str(body["text"]))
-        ts = await self._simulator.say(body["user"], body["channel"], text, thread_ts=body.get("thread_ts") or None)
-        return {"ts": ts}
-
-    async def _press(self, body: Json) -> Json:
-        delivery = await self._simulator.press(
-            body["user"], body["channel"], body["ts"], body["action_id"], body.get("value")
-        )
-        return {"acked": delivery.acked}
-
-    async def _edit(self, body: Json) -> Json:
-        text = self.typed(str(body["text"]))
-        await self._simulator.edit_message(body["user"], body["channel"], body["ts"], text)
-        return {}
-
-    async def _delete(self, body: Json) -> Json:
-        await self._simulator.delete_message(body["user"], body["channel"], body["ts"])
-        return {}
-
-    def typed(self, text: str) -> str:
-        """Turn what a person typed into message text: `@name` and `#channel` become entities, `&<>` are escaped."""
-        named = {f"@{name}": f"<@{u.id}>" for u in self._workspace.users.values() for name in (u.name, u.display_name)}
-        named |= {f"#{c.name}": f"<#{c.id}|{c.name}>" for c in self._workspace.channels.values() if c.kind != Kind.IM}
-        names = re.compile(
-            "|".join(rf"(?<![\w@#]){re.escape(name)}(?!\w)" for name in sorted(named, key=len, reverse=True)),
-            re.IGNORECASE,
-        )
-        by_lower = {name.lower(): entity for name, entity in named.items()}
-        pieces = _ENTITY.split(text)
-        pieces[::2] = [
-            names.sub(lambda found: by_lower[found[0].lower()], html.escape(piece, quote=False))
-            for piece in pieces[::2]
-        ]
-        return "".join(pieces)
+    async def _permalink(self, request: web.Request) -> web.Response:
+        channel, digits = request.match_info["channel"], request.match_info["digits"]
+        ts = f"{digits[:-6]}.{digits[-6:]}"
+        raise web.HTTPFound(f"/#{channel}/{request.query.get('thread_ts', '')}/{ts}")
 
     def _observe(self, change: Change) -> None:
-        key, event = self._event(change)
+        self._tell(*self._event(change))
+
+    def _tell(self, key: tuple[str, ...], event: Json) -> None:
         for reader in self._readers:
             reader.tell(key, event)
 
     def _event(self, change: Change) -> tuple[tuple[str, ...], Json]:
         match change:
-            case StatusSet(channel, thread_ts, status):
+            case StatusSet(channel, thread_ts, status, loading):
                 event: Json = {"type": "status", "channel": channel, "thread_ts": thread_ts, "status": status}
-                return ("status", channel, thread_ts), event
+                return ("status", channel, thread_ts), {**event, "loading": loading}
+            case Opened(opened):
+                return ("channel", opened.id), {"type": "channel", **_channel(opened)}
+            case ViewsShown(user, views):
+                return ("views", user), {"type": "views", "user": user, "views": views}
             case Whispered(message):
                 return ("message", message.channel, message.ts), {"type": "ephemeral", **self._message(message)}
             case Posted(message) | Edited(message) | Deleted(message) | Reacted(message):
@@ -213,6 +170,20 @@ class PageApi:
             "edited": message.edited is not None,
             "deleted": message.deleted,
             "ephemeral_to": message.ephemeral_to,
-            "files": list(message.files),
+            "broadcast": message.subtype == "thread_broadcast",
+            "files": [] if message.deleted else [self._shared(file) for file in message.files],
             "reactions": {name: list(users) for name, users in message.reactions.items()},
         }
+
+    def _shared(self, file: Json) -> Json:
+        known = {name: file[name] for name in ("id", "name", "title", "mimetype", "size") if file.get(name)}
+        return known | ({"url": f"page/files/{file['id']}"} if self._simulator.files.has(file.get("id")) else {})
+
+
+def _channel(channel: Channel) -> Json:
+    return {
+        "id": channel.id,
+        "name": channel.name,
+        "kind": channel.kind.value,
+        "members": sorted(channel.members),
+    }

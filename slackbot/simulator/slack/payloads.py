@@ -110,6 +110,21 @@ def message_json(workspace: Workspace, message: SimMessage) -> Json:
     return described | _thread_fields(workspace, message) | message.extras
 
 
+def interaction(workspace: Workspace, user_id: str, kind: str, trigger_id: str) -> Json:
+    """Describe what every interaction says: who did it, where it is from, and what may be opened in answer."""
+    user = workspace.users[user_id]
+    return {
+        "type": kind,
+        "user": {"id": user.id, "username": user.name, "name": user.name, "team_id": user.team_id},
+        "api_app_id": world.APP_ID,
+        "token": "sim-verification-token",
+        "trigger_id": trigger_id,
+        "team": {"id": world.TEAM_ID, "domain": world.TEAM_DOMAIN},
+        "enterprise": None,
+        "is_enterprise_install": False,
+    }
+
+
 def rich_text(text: str) -> Json:
     """Make the block Slack's own clients send beside the text of a person's message."""
     elements: list[Json] = []

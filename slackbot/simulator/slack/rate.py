@@ -50,6 +50,17 @@ class RateLimits:
         """Allow a method `calls` calls in `window` seconds, from now on and counted anew."""
         self._windows[method] = _Window(calls, window)
 
+    def usage(self, method: str, channel: str, now: float) -> tuple[int, int]:
+        """Tell how many calls count now, and how many may; 0 of 0 where there is no limit."""
+        if method == "chat.postMessage" and channel in self._posts:
+            self._posts[channel].wait(now)
+            return limits.POST_BURST - int(self._posts[channel].level), limits.POST_BURST
+        window = self._windows.get(method)
+        if window is None:
+            return 0, 0
+        window.wait(now)
+        return len(window.admitted), window.calls
+
     def admit(self, method: str, channel: str, now: float) -> float:
         """Count a call and answer 0, or answer how many seconds to wait; a refused call does not count."""
         window = self._windows.get(method)

@@ -49,14 +49,14 @@ def conversation_info(workspace: Workspace, args: Arguments) -> Json:
 
 
 def conversation_open(workspace: Workspace, args: Arguments) -> Json:
-    """Answer conversations.open for one person."""
+    """Answer conversations.open for one person or several."""
     if args.has("channel"):
         channel: Channel | None = known_channel(workspace, args.text("channel"))
     else:
         people = [user for user in args.text("users").split(",") if user]
         if any(user not in workspace.users for user in people):
             raise SlackError("user_not_found")
-        channel = workspace.direct_channel(people[0], world.BOT_USER_ID) if len(people) == 1 else None
+        channel = workspace.open_direct({*people, world.BOT_USER_ID}) if people else None
     if channel is None:
         raise SlackError("not_enough_users")
     described = channel_json(channel) if args.flag("return_im") else {"id": channel.id}

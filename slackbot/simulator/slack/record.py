@@ -29,12 +29,16 @@ class Delivery:
     """One attempt to deliver something to the bot.
 
     `event_id` is empty for interactivity, `envelope_id` for HTTP. `status` is the HTTP answer, `failure` the reason
-    a retry would give, `response` what came with the ack. `done` says that the attempt is over.
+    a retry would give, `response` what came with the ack. `done` says that the attempt is over. `what` names the event
+    or interaction, `channel` and `user` where it happened and whose deed it was.
     """
 
     at: float
     kind: str
     attempt: int
+    what: str = ""
+    channel: str = ""
+    user: str = ""
     event_id: str = ""
     envelope_id: str = ""
     acked: bool = False

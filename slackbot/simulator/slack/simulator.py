@@ -14,15 +14,33 @@ from slackbot.simulator.slack.clock import Clock
 from slackbot.simulator.slack.control import Control
 from slackbot.simulator.slack.delivery import Dispatcher
 from slackbot.simulator.slack.events import events_of
+from slackbot.simulator.slack.files import Files
 from slackbot.simulator.slack.http_events import SignedHttp
 from slackbot.simulator.slack.interactivity import Interactivity
-from slackbot.simulator.slack.model import Change, Channel, Json, Kind, SimMessage, StatusSet, User, Version
+from slackbot.simulator.slack.model import (
+    Change,
+    Channel,
+    Json,
+    Kind,
+    Opened,
+    Reacted,
+    SimMessage,
+    StatusSet,
+    User,
+    Version,
+    ViewsShown,
+)
 from slackbot.simulator.slack.page_api import PageApi
 from slackbot.simulator.slack.payloads import rich_text
 from slackbot.simulator.slack.rate import RateLimits
 from slackbot.simulator.slack.record import ApiCall, Delivery, Pulse
+from slackbot.simulator.slack.scopes import Grants
 from slackbot.simulator.slack.sockets import Disconnect, SocketMode
+from slackbot.simulator.slack.switches import Switches, add_slack_switches
 from slackbot.simulator.slack.tasks import Tasks
+from slackbot.simulator.slack.traffic import Traffic, call_line, delivery_line
+from slackbot.simulator.slack.triggers import Triggers
+from slackbot.simulator.slack.views import Views
 from slackbot.simulator.slack.web_api import WebApi
 from slackbot.simulator.slack.workspace import Workspace
 
@@ -38,7 +56,12 @@ class SlackSimulator:
     `latency` is the seconds a Web API call takes; `enforce_limits` turns the rate limits of `limits` on; `twins`
     sends a mention both as `app_mention` and as `message`, in any order; `echoes` sends the bot its own posts and
     edits; `retry_delays` and `ack_timeout` are Slack's, in seconds; `seed` makes every choice by chance repeatable.
+    `grants` are the scopes and events the app was granted (all of them); a call without its scope is refused.
     Times in records are those of `time.monotonic`.
+
+    `views` are the modals in front of people, `files` what they uploaded; `shortcuts` lists the app's message shortcuts
+    (name by callback id). `traffic` and `switches` are the page's drawer, to which others may add; `scripted_agent`
+    says that the agent behind the bot knows `/help`.
     """
 
     bot_token = world.BOT_TOKEN
@@ -59,12 +82,18 @@ class SlackSimulator:
         retry_delays: tuple[float, ...] = limits.RETRY_DELAYS_SECONDS,
         ack_timeout: float = limits.ACK_SECONDS,
         seed: int = 0,
+        grants: Grants | None = None,
     ) -> None:
         self.calls: list[ApiCall] = []
+        self.shortcuts: dict[str, str] = {}
+        self.scripted_agent = True
+        self.traffic = Traffic()
+        self.switches = Switches()
         self._twins = twins
         self._echoes = echoes
         self._ack_timeout = ack_timeout
         self._rng = random.Random(seed)  # noqa: S311  chances that repeat, no secrets
+        self._grants = grants or Grants()
         self._pulse = Pulse()
         self._tasks = Tasks()
         clock = self._clock = Clock()
@@ -77,18 +106,24 @@ class SlackSimulator:
             clock=clock,
             retry_delays=retry_delays,
             rng=self._rng,
-            on_change=self._pulse.beat,
+            on_change=self._delivered,
         )
-        self._interactivity = Interactivity(self._workspace, clock, base_url=lambda: self.page_url)
+        triggers = Triggers(clock)
+        self._interactivity = Interactivity(self._workspace, clock, triggers)
+        self.files = Files(self._workspace)
+        self.views = Views(self._workspace, triggers, self._interact)
         self._limits = RateLimits(enforced=enforce_limits)
         self._web_api = WebApi(
             self._workspace,
             limits=self._limits,
+            grants=self._grants,
             latency=latency,
             clock=clock,
+            more_methods=self.views.methods(),
             open_connection=lambda: f"ws://127.0.0.1:{self._port}/link?ticket={self._sockets.ticket()}",
             on_call=self._called,
         )
+        add_slack_switches(self.switches, self._web_api)
         self._page = PageApi(self, self._workspace)
         self._workspace.observers.append(self._observe)
         self._expiries: dict[tuple[str, str], asyncio.TimerHandle] = {}
@@ -102,6 +137,7 @@ class SlackSimulator:
         app.router.add_get("/link", self._sockets.handle)
         app.router.add_post("/actions/{token}", self._interactivity.respond)
         app.add_routes(Control(self).routes())
+        app.add_routes(self.files.routes())
         app.add_routes(self._page.routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -111,6 +147,7 @@ class SlackSimulator:
             await self._runner.cleanup()
             raise
         self._port = self._runner.addresses[0][1]
+        self._workspace.base_url = self.page_url
 
     async def stop(self) -> None:
         """Close every connection and forget deliveries under way; what was said and recorded stays readable."""
@@ -252,9 +289,17 @@ class SlackSimulator:
     async def press(
         self, user_id: str, channel_id: str, message_ts: str, action_id: str, value: str | None = None
     ) -> Delivery:
-        """Let somebody press a button and wait for the ack; raises ValueError when they see no such button."""
-        payload = self._interactivity.press(user_id, channel_id, message_ts, action_id, value)
-        return await self._dispatcher.interact(payload)
+        """Let somebody press a button, or choose the option `value`, and wait for the ack.
+
+        Raises ValueError when they see no such thing.
+        """
+        return await self._interact(self._interactivity.press(user_id, channel_id, message_ts, action_id, value))
+
+    async def use_shortcut(self, user_id: str, channel_id: str, message_ts: str, callback_id: str) -> Delivery:
+        """Let somebody use one of the `shortcuts` on a message; raises ValueError when they cannot see it."""
+        if callback_id not in self.shortcuts:
+            raise ValueError(f"the app has no shortcut {callback_id!r}")
+        return await self._interact(self._interactivity.shortcut(user_id, channel_id, message_ts, callback_id))
 
     async def raw_event(self, body: Json) -> Delivery:
         """Deliver any event (or whole body) and wait for the outcome of the first attempt."""
@@ -283,7 +328,7 @@ class SlackSimulator:
         """Make a channel that everybody of the team and the bot are in; answers its id."""
         members = {user.id for user in self._workspace.users.values() if user.team_id == world.TEAM_ID}
         channel_id = f"C{len(self._workspace.channels):05d}{name.upper()[:4]}"
-        self._workspace.channels[channel_id] = Channel(id=channel_id, name=name, kind=kind, members=members)
+        self._workspace.add(Channel(id=channel_id, name=name, kind=kind, members=members))
         return channel_id
 
     def add_user(self, name: str) -> str:
@@ -305,6 +350,11 @@ class SlackSimulator:
         channel.is_archived = archived
         channel.members = channel.members | {self.bot_user_id} if with_bot else channel.members - {self.bot_user_id}
 
+    async def _interact(self, payload: Json) -> Delivery:
+        if not self._grants.takes_buttons:
+            raise ValueError("this app is not configured to handle interactive responses")
+        return await self._dispatcher.interact(payload)
+
     def _member(self, user_id: str, channel_id: str) -> tuple[User, Channel]:
         user = self._workspace.users.get(user_id)
         channel = self._workspace.channels.get(channel_id)
@@ -312,6 +362,8 @@ class SlackSimulator:
             raise ValueError(f"no user {user_id} or no channel {channel_id}")
         if user_id not in channel.members:
             raise ValueError(f"{user_id} is not in {channel_id}")
+        if channel.kind is Kind.IM and not self._grants.takes_dms:
+            raise ValueError("sending messages to this app has been turned off")
         return user, channel
 
     def _own(self, user_id: str, channel_id: str, ts: str) -> SimMessage:
@@ -322,17 +374,25 @@ class SlackSimulator:
 
     def _called(self, call: ApiCall) -> None:
         self.calls.append(call)
+        usage = self._limits.usage(call.method, str(call.args.get("channel", "")), call.at)
+        self.traffic.show(f"call {len(self.calls)}", call_line(self._workspace, call, usage))
+        self._pulse.beat()
+
+    def _delivered(self, delivery: Delivery) -> None:
+        line = delivery_line(self._workspace, delivery, self._clock.monotonic() - delivery.at)
+        self.traffic.show(f"event {id(delivery)}", line)
         self._pulse.beat()
 
     def _observe(self, change: Change) -> None:
         self._pulse.beat()
         if isinstance(change, StatusSet):
             self._expire_later(change)
+        if isinstance(change, StatusSet | Opened | ViewsShown):
             return
         message = change.message
-        if message.bot_id == self.bot_id and not self._echoes:
+        if message.bot_id == self.bot_id and not self._echoes and not isinstance(change, Reacted):
             return
-        events = events_of(self._workspace, change)
+        events = [event for event in events_of(self._workspace, change) if self._grants.delivers(event)]
         if not self._twins and any(event["type"] == "app_mention" for event in events):
             events = [event for event in events if event["type"] == "app_mention"]
         shared = self._workspace.channels[message.channel].is_ext_shared

@@ -24,7 +24,6 @@ _OTHER_BLOCKS: Final = frozenset(
         "data_visualization",
         "divider",
         "file",
-        "input",
         "plan",
         "rich_text",
         "table",
@@ -55,14 +54,34 @@ _ELEMENTS: Final = frozenset(
 )
 
 
+_INPUTS: Final = frozenset(
+    {"email_text_input", "file_input", "number_input", "plain_text_input", "rich_text_input", "url_text_input"}
+)
+# How many options each element takes.
+_OPTIONS: Final = {
+    "checkboxes": limits.CHOICE_OPTIONS,
+    "multi_static_select": limits.SELECT_OPTIONS,
+    "overflow": limits.OVERFLOW_OPTIONS,
+    "radio_buttons": limits.CHOICE_OPTIONS,
+    "static_select": limits.SELECT_OPTIONS,
+}
+
+
 def check_blocks(blocks: list[Any]) -> None:
     """Refuse blocks Slack would refuse: `invalid_blocks` with one line for each problem, or `msg_blocks_too_long`."""
-    problems = list(_block_problems(blocks))
+    problems = list(_block_problems(blocks, limits.BLOCKS_PER_MESSAGE))
     if problems:
         raise SlackError.with_messages("invalid_blocks", problems)
     markdown = sum(len(block["text"]) for block in blocks if block["type"] == "markdown")
     if markdown > limits.MARKDOWN_BLOCKS_CHARACTERS or _text_bytes(blocks) > limits.BLOCKS_TEXT_BYTES:
         raise SlackError("msg_blocks_too_long")
+
+
+def check_view(view: Json) -> None:
+    """Refuse a modal Slack would refuse: `invalid_arguments` with one line for each problem."""
+    problems = list(_view_problems(view))
+    if problems:
+        raise SlackError.with_messages("invalid_arguments", problems)
 
 
 def check_metadata(metadata: Json) -> None:
@@ -85,9 +104,26 @@ def _is_flat(value: object) -> bool:
     return isinstance(value, scalar)
 
 
-def _block_problems(blocks: list[Any]) -> Iterator[str]:
-    if len(blocks) > limits.BLOCKS_PER_MESSAGE:
-        yield _problem(f"no more than {limits.BLOCKS_PER_MESSAGE} items allowed", "/blocks")
+def _view_problems(view: Json) -> Iterator[str]:
+    if view.get("type") != "modal":
+        yield _problem(f"unsupported type: {view.get('type')}", "/view/type")
+    for name in ("title", "submit", "close"):
+        if name == "title" or view.get(name):
+            yield from _text(view.get(name), limits.VIEW_TITLE_CHARACTERS, f"/view/{name}", only="plain_text")
+    if len(str(view.get("private_metadata", ""))) > limits.VIEW_METADATA_CHARACTERS:
+        yield _problem(f"no more than {limits.VIEW_METADATA_CHARACTERS} characters allowed", "/view/private_metadata")
+    blocks = view.get("blocks")
+    if not isinstance(blocks, list):
+        yield _problem("missing required field: blocks", "/view")
+        return
+    yield from _block_problems(blocks, limits.VIEW_BLOCKS)
+    if not view.get("submit") and any(isinstance(block, dict) and block.get("type") == "input" for block in blocks):
+        yield _problem("missing required field: submit", "/view")
+
+
+def _block_problems(blocks: list[Any], most: int) -> Iterator[str]:
+    if len(blocks) > most:
+        yield _problem(f"no more than {most} items allowed", "/blocks")
     seen: set[str] = set()
     for index, block in enumerate(blocks):
         at = f"/blocks/{index}"
@@ -150,6 +186,11 @@ def _context_actions(block: Json, at: str) -> Iterator[str]:
     yield from _elements(block, at)
 
 
+def _input(block: Json, at: str) -> Iterator[str]:
+    yield from _text(block.get("label"), limits.INPUT_LABEL_CHARACTERS, f"{at}/label", only="plain_text")
+    yield from _element(block.get("element"), f"{at}/element", also=tuple(_INPUTS))
+
+
 def _elements(block: Json, at: str) -> Iterator[str]:
     seen: set[str] = set()
     for index, element in enumerate(_list(block.get("elements"))):
@@ -169,7 +210,7 @@ def _element(element: object, at: str, also: tuple[str, ...] = ()) -> Iterator[s
     if kind == "image" and kind in also:
         yield from _image(element, at)
         return
-    if kind not in _ELEMENTS:
+    if kind not in _ELEMENTS and kind not in also:
         yield _problem(f"unsupported type: {kind}", f"{at}/type")
         return
     if "action_id" in element:
@@ -179,6 +220,23 @@ def _element(element: object, at: str, also: tuple[str, ...] = ()) -> Iterator[s
     elif kind == "feedback_buttons":
         for name in ("positive_button", "negative_button"):
             yield from _button(element.get(name), f"{at}/{name}")
+    elif kind in _OPTIONS:
+        yield from _options(element, _OPTIONS[str(kind)], at)
+
+
+def _options(element: Json, most: int, at: str) -> Iterator[str]:
+    if "option_groups" in element:
+        for index, group in enumerate(_list(element["option_groups"])):
+            yield from _options(group, most, f"{at}/option_groups/{index}")
+        return
+    yield from _items(element.get("options"), most, f"{at}/options")
+    for index, option in enumerate(_list(element.get("options"))):
+        here = f"{at}/options/{index}"
+        if not isinstance(option, dict):
+            yield _problem("must be an object", here)
+            continue
+        yield from _text(option.get("text"), limits.OPTION_TEXT_CHARACTERS, f"{here}/text")
+        yield from _string(option.get("value"), limits.OPTION_VALUE_CHARACTERS, f"{here}/value")
 
 
 def _button(button: object, at: str) -> Iterator[str]:
@@ -247,6 +305,7 @@ _BLOCKS: Final[dict[str, Callable[[Json, str], Iterator[str]]]] = {
     "context_actions": _context_actions,
     "header": _header,
     "image": _image,
+    "input": _input,
     "markdown": _markdown,
     "section": _section,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -16,19 +16,14 @@ from slackbot.simulator.slack.faults import Fault, Faults
 from slackbot.simulator.slack.record import ApiCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from slackbot.simulator.slack.chat import Method
     from slackbot.simulator.slack.clock import Clock
     from slackbot.simulator.slack.model import Json
     from slackbot.simulator.slack.rate import RateLimits
+    from slackbot.simulator.slack.scopes import Grants
     from slackbot.simulator.slack.workspace import Workspace
-
-SCOPES: Final = (
-    "app_mentions:read,channels:history,channels:read,chat:write,files:read,files:write,groups:history,groups:read,"
-    "im:history,im:read,im:write,mpim:history,mpim:read,reactions:read,reactions:write,team:read,usergroups:read,"
-    "users:read"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +44,10 @@ class WebApi:
         workspace: Workspace,
         *,
         limits: RateLimits,
+        grants: Grants,
         latency: float,
         clock: Clock,
+        more_methods: Mapping[str, Method],
         open_connection: Callable[[], str],
         on_call: Callable[[ApiCall], None],
     ) -> None:
@@ -58,10 +55,16 @@ class WebApi:
         self.faults = Faults()
         self.latency = latency
         self._workspace = workspace
+        self._grants = grants
         self._clock = clock
         self._open_connection = open_connection
         self._on_call = on_call
-        self._methods: dict[str, Method] = {**chat.METHODS, **reading.METHODS, "auth.test": self._auth_test}
+        self._methods: dict[str, Method] = {
+            **chat.METHODS,
+            **reading.METHODS,
+            **more_methods,
+            "auth.test": self._auth_test,
+        }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one call."""
@@ -69,7 +72,7 @@ class WebApi:
         try:
             args = await read_arguments(request)
         except SlackError as refused:
-            return self._respond(self._record(method, {}, _Answer(_refusal(refused))))
+            return self._respond(method, self._record(method, {}, _Answer(_refusal(refused))))
         token = request.headers.get("Authorization", "").removeprefix("Bearer ").strip() or str(args.get("token", ""))
         args.pop("token", None)
         fault = self.faults.take(method, args)
@@ -83,11 +86,12 @@ class WebApi:
             return _drop(request)
         if fault and fault.status and not fault.error:
             return web.Response(status=fault.status, text="<html>upstream error</html>", content_type="text/html")
-        return self._respond(answer)
+        return self._respond(method, answer)
 
     def _answer(self, method: str, token: str, args: Json) -> _Answer:
         try:
             run = self._authorized(method, token)
+            self._grants.check(method, args, self._workspace)
             wait = self.limits.admit(method, str(args.get("channel", "")), self._clock.monotonic())
             if wait > 0:
                 return _Answer({"ok": False, "error": "ratelimited"}, 429, max(1, math.ceil(wait)))
@@ -128,8 +132,8 @@ class WebApi:
         self._on_call(ApiCall(self._clock.monotonic(), method, args, ok, answer.body.get("error"), answer.status))
         return answer
 
-    def _respond(self, answer: _Answer) -> web.Response:
-        headers = {"x-oauth-scopes": SCOPES, "x-accepted-oauth-scopes": "chat:write"}
+    def _respond(self, method: str, answer: _Answer) -> web.Response:
+        headers = self._grants.headers(method)
         if answer.retry_after is not None:
             headers["Retry-After"] = str(answer.retry_after)
         return web.json_response(answer.body, status=answer.status, headers=headers)

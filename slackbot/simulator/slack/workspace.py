@@ -14,12 +14,14 @@ from slackbot.simulator.slack.model import (
     Edited,
     Json,
     Kind,
+    Opened,
     Posted,
     Reacted,
     SimMessage,
     StatusSet,
     User,
     Version,
+    ViewsShown,
     Whispered,
 )
 from slackbot.simulator.slack.world import BOT_ID
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 class _Status:
     text: str
     at: float
+    loading: tuple[str, ...]
 
 
 class Workspace:
@@ -45,6 +48,7 @@ class Workspace:
         self.observers: list[Callable[[Change], None]] = []
         self.whispers: dict[tuple[str, str], SimMessage] = {}
         self.files: dict[str, Json] = {}
+        self.base_url = ""
         self._clock = clock
         self._last_microsecond = 0
         self._versions: dict[tuple[str, str], list[Version]] = {}
@@ -88,7 +92,7 @@ class Workspace:
     def post(self, message: SimMessage, *, broadcast: bool = False) -> SimMessage:
         """Add a message; our bot's reply clears the status of its thread."""
         channel = self.channels[message.channel]
-        message = replace(message, blocks=self._with_block_ids(message.blocks))
+        message = replace(message, blocks=self.name_blocks(message.blocks))
         channel.messages[message.ts] = message
         if message.thread_ts is not None:
             channel.replies.setdefault(message.thread_ts, []).append(message.ts)
@@ -104,7 +108,7 @@ class Workspace:
     def edit(self, message: SimMessage, *, actor: str, **changes: Any) -> SimMessage:  # noqa: ANN401  fields of a SimMessage
         """Replace fields of a message."""
         if "blocks" in changes:
-            changes["blocks"] = self._with_block_ids(changes["blocks"])
+            changes["blocks"] = self.name_blocks(changes["blocks"])
         edited = replace(message, **changes)
         self.channels[message.channel].messages[message.ts] = edited
         self._record(edited)
@@ -127,7 +131,7 @@ class Workspace:
 
     def whisper(self, message: SimMessage) -> SimMessage:
         """Show, change or (with the deleted flag) remove a message only its reader sees."""
-        message = replace(message, blocks=self._with_block_ids(message.blocks))
+        message = replace(message, blocks=self.name_blocks(message.blocks))
         self.whispers[message.channel, message.ts] = message
         self._tell(Whispered(message))
         return message
@@ -141,13 +145,17 @@ class Workspace:
         """Read all status lines that are shown."""
         return {key: text for key in self._statuses if (text := self.status(*key))}
 
-    def set_status(self, channel_id: str, thread_ts: str, status: str) -> None:
+    def loading(self, channel_id: str, thread_ts: str) -> tuple[str, ...]:
+        """Read the messages shown in turn beside the status line of a thread."""
+        return self._statuses[channel_id, thread_ts].loading if self.status(channel_id, thread_ts) else ()
+
+    def set_status(self, channel_id: str, thread_ts: str, status: str, loading: tuple[str, ...] = ()) -> None:
         """Show a status line in a thread, or clear it with an empty one."""
         if status:
-            self._statuses[channel_id, thread_ts] = _Status(status, self._clock.monotonic())
+            self._statuses[channel_id, thread_ts] = _Status(status, self._clock.monotonic(), loading)
         elif self._statuses.pop((channel_id, thread_ts), None) is None:
             return
-        self._tell(StatusSet(channel_id, thread_ts, status))
+        self._tell(StatusSet(channel_id, thread_ts, status, loading if status else ()))
 
     def react(self, message: SimMessage, user_id: str, name: str, *, added: bool) -> None:
         """Add or take away a person's reaction."""
@@ -163,11 +171,33 @@ class Workspace:
         pair = {user_id, bot_user_id}
         return next((c for c in self.channels.values() if c.kind is Kind.IM and c.members == pair), None)
 
+    def open_direct(self, members: set[str]) -> Channel:
+        """Find the direct message of exactly these, or make it."""
+        directs = (c for c in self.channels.values() if c.kind in {Kind.IM, Kind.MPIM} and c.members == members)
+        found = next(directs, None)
+        if found is not None:
+            return found
+        kind, number = (Kind.IM, "D") if len(members) <= 2 else (Kind.MPIM, "G")
+        name = f"{kind.value}-{'-'.join(sorted(self.users[user].name for user in members))}"
+        made = Channel(id=f"{number}{len(self.channels):05d}TALK", name=name, kind=kind, members=set(members))
+        self.add(made)
+        return made
+
+    def add(self, channel: Channel) -> None:
+        """Add a conversation."""
+        self.channels[channel.id] = channel
+        self._tell(Opened(channel))
+
+    def show_views(self, user_id: str, views: tuple[Json, ...]) -> None:
+        """Say which modals are in front of a person."""
+        self._tell(ViewsShown(user_id, views))
+
     def _record(self, message: SimMessage) -> None:
         version = Version(self._clock.monotonic(), message.text, message.blocks, message.deleted)
         self._versions.setdefault((message.channel, message.ts), []).append(version)
 
-    def _with_block_ids(self, blocks: tuple[Json, ...]) -> tuple[Json, ...]:
+    def name_blocks(self, blocks: Iterable[Json]) -> tuple[Json, ...]:
+        """Give every block an id."""
         # Slack names every block that came without a name, except markdown blocks, whose block_id it ignores.
         return tuple(
             block

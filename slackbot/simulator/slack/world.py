@@ -25,9 +25,11 @@ def people() -> list[User]:
     return [
         _person("U00000ADA", "ada", "Ada Lovelace", "Ada", "9b59b6"),
         _person("U00000BEN", "ben", "Ben Okafor", "Ben", "2980b9"),
-        _person("U0000OLGA", "olga", "Olga Petrova", "Olga", "c0392b"),
-        replace(_person("U000GUEST", "guest", "Gus Moreau", "Gus (Globex)", "16a085"), team_id=OTHER_TEAM_ID),
-        _bot(BOT_USER_ID, "slackbot_agent", "slackbot agent", BOT_ID, APP_ID),
+        replace(_person("U0000OLGA", "olga", "Olga Petrova", "Olga", "c0392b"), title="operator"),
+        replace(
+            _person("U000GUEST", "guest", "Gus Moreau", "Gus (Globex)", "16a085"), team_id=OTHER_TEAM_ID, title="guest"
+        ),
+        _bot(BOT_USER_ID, "agent", "agent", BOT_ID, APP_ID),
         _bot("U00DEPLOY", "deploybot", "deploybot", "B00DEPLOY", "A00DEPLOY"),
     ]
 

@@ -2,15 +2,22 @@
 
 const RETRY_MILLISECONDS = 1000;
 
-/** Do something as a person: "say", "press", "edit" or "delete". Throws an Error in words. */
-export async function act(deed, body) {
+/** Do something as a person: "say", "press", "edit", … Throws an Error in words. */
+export function act(deed, body) {
+  return post(deed, { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+}
+
+/** Bring a file into the workspace; resolves to its id. Throws an Error in words. */
+export async function upload(user, file) {
+  const query = new URLSearchParams({ user, name: file.name });
+  const headers = { "Content-Type": file.type || "application/octet-stream" };
+  return (await post(`upload?${query}`, { headers, body: file })).id;
+}
+
+async function post(path, request) {
   let response;
   try {
-    response = await fetch(`page/${deed}`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-    });
+    response = await fetch(`page/${path}`, { method: "POST", ...request });
   } catch {
     throw new Error("The workspace cannot be reached. Your text is still here; try again in a moment.");
   }

@@ -1,34 +1,50 @@
-/** The page: where one is, what happens when something is pressed, and when the workspace changes. */
+/** The page: where one is, and what is drawn when the workspace changes. */
 
-import { act, follow } from "./api.js";
+import { act, follow, upload } from "./api.js";
 import { Composer } from "./composer.js";
-import { ask, editText } from "./dialogs.js";
+import { deedsOf } from "./deeds.js";
+import { Drawer } from "./drawer.js";
 import { el } from "./dom.js";
-import { decode } from "./entities.js";
+import { Modals } from "./modals.js";
 import { Pane } from "./pane.js";
+import { addressOf, parse } from "./places.js";
 import { Reads } from "./reads.js";
 import { Workspace } from "./state.js";
-import { drawChannel, drawSidebar, drawThread } from "./views.js";
+import { directory, drawChannel, drawSidebar, drawThread } from "./views.js";
+import { announce } from "./voice.js";
 
-const SETTLED_MILLISECONDS = 1500;
-const SPOKEN_CHARACTERS = 240;
+const LOADING_MILLISECONDS = 1000;
 const TOAST_MILLISECONDS = 6000;
+const FLASH = [{ background: "var(--loud-soft)" }, { background: "transparent" }];
 const PLAYER_KEY = "slack-simulator/me"; // per tab, so that two tabs can be two people
 
 const $ = (id) => document.getElementById(id);
+const workspace = new Workspace();
+// `since` and `threadSince` are how far one had read before coming here; `target` is a message to go to.
+const here = { me: "", channel: "", thread: "", since: "", threadSince: "", target: "" };
 const app = {
-  workspace: new Workspace(),
+  workspace,
+  here,
   reads: null,
-  here: { me: "", channel: "", thread: "" },
   main: new Pane($("main-scroll"), $("main-list"), $("main-more")),
   thread: new Pane($("thread-scroll"), $("thread-list"), $("thread-more")),
-  mainComposer: new Composer("main-composer", { send: (text) => say(text, ""), people }),
-  threadComposer: new Composer("thread-composer", { send: (text) => say(text, app.here.thread), people }),
+  mainComposer: new Composer("main-composer", { send: (message) => say(message, ""), people, zone: $("main") }),
+  threadComposer: new Composer("thread-composer", {
+    send: (message) => say(message, here.thread),
+    people,
+    zone: $("thread"),
+  }),
+  drawer: new Drawer({ workspace, toast }),
+  modals: new Modals({ person: () => here.me, toast }),
+  go,
+  become,
+  focusThread,
+  draw,
+  toast,
 };
-const { workspace, here } = app;
+const deeds = deedsOf(app);
 const mine = new Set(); // roots written here whose thread has not opened yet
 let drawing = false;
-let speaking = 0;
 
 $("main-composer-slot").replaceWith(app.mainComposer.node);
 $("thread-composer-slot").replaceWith(app.threadComposer.node);
@@ -38,18 +54,24 @@ follow({
     const first = !app.reads;
     workspace.load(state);
     app.reads ??= new Reads(workspace.team.id);
-    const players = state.me;
-    const known = [here.me, sessionStorage.getItem(PLAYER_KEY)].find((id) => players.includes(id));
-    here.me = known ?? players[0];
+    const known = [here.me, sessionStorage.getItem(PLAYER_KEY)].find((id) => state.me.includes(id));
+    here.me = known ?? state.me[0];
     $("lost").hidden = true;
     $("app").hidden = false;
     visit();
+    app.drawer.draw();
     if (first && !window.matchMedia("(pointer: coarse)").matches) app.mainComposer.focus();
   },
   onEvent(event) {
     workspace.apply(event);
+    if (event.type === "line" || event.type === "switch") {
+      app.drawer.draw();
+      return;
+    }
+    // A conversation made here may be gone to before it is known.
+    if (event.type === "channel" && event.id === parse(location.hash).channel) visit();
     openOwnThread(event);
-    announce(event);
+    announce(event, app);
     draw();
   },
   onLost() {
@@ -59,19 +81,40 @@ follow({
 
 // -- places -----------------------------------------------------------------------------------------------------------
 
-/** Go where the address says: `#channel` or `#channel/root`. */
+/** Go where the address says. */
 function visit() {
-  const [channel, root] = decodeURIComponent(location.hash.slice(1)).split("/");
+  const { channel, root, target } = parse(location.hash);
   const { rooms, direct } = workspace.places(here.me);
   const place = [...rooms, ...direct].find((entry) => entry.id === channel) ?? rooms[0] ?? direct[0];
+  const before = { ...here };
   here.channel = place?.id ?? "";
   here.thread = (place?.id === channel && root) || "";
+  here.target = target;
+  const moved = before.me !== here.me || before.channel !== here.channel;
+  if (moved) here.since = readBefore(here.channel, workspace.view(here.channel, here.me).top);
+  if (moved || before.thread !== here.thread) {
+    const replies = workspace.view(here.channel, here.me).threads.get(here.thread) ?? [];
+    here.threadSince = readBefore(`${here.channel}/${here.thread}`, replies);
+  }
   draw();
+}
+
+/** How far one had read a place where there is something new; "" where there is nothing. */
+function readBefore(place, messages) {
+  const upTo = app.reads.upTo(here.me, place);
+  return messages.some(({ ts, user }) => ts > upTo && user !== here.me) ? upTo : "";
 }
 
 function go(channel, root = "") {
   const hash = root ? `#${channel}/${root}` : `#${channel}`;
   if (hash !== location.hash) history.pushState(null, "", hash);
+  visit();
+}
+
+function become(user) {
+  here.me = user;
+  here.channel = "";
+  sessionStorage.setItem(PLAYER_KEY, user);
   visit();
 }
 
@@ -86,9 +129,11 @@ window.addEventListener("popstate", visit);
 
 // -- deeds ------------------------------------------------------------------------------------------------------------
 
-async function say(text, root) {
+async function say({ text, files, broadcast }, root) {
   const { channel, me } = here;
-  const { ts } = await act("say", { user: me, channel, text, ...(root ? { thread_ts: root } : {}) });
+  const ids = await Promise.all(files.map((file) => upload(me, file)));
+  const thread = root ? { thread_ts: root, broadcast } : {};
+  const { ts } = await act("say", { user: me, channel, text, files: ids, ...thread });
   if (root) {
     app.thread.toEnd();
     return;
@@ -96,7 +141,7 @@ async function say(text, root) {
   app.main.toEnd();
   mine.add(`${channel}/${ts}`);
   // The bot may have been faster than the answer to our request.
-  const answered = workspace.view(channel, me).threads.has(ts) || workspace.status(channel, ts);
+  const answered = workspace.view(channel, me).threads.has(ts) || workspace.status(channel, ts).text;
   if (answered) openOwnThread({ channel, thread_ts: ts, user: workspace.bot?.id });
 }
 
@@ -115,57 +160,38 @@ function focusThread() {
   app.threadComposer.focus();
 }
 
-const deeds = {
-  channel({ channel }) {
-    go(channel);
-    app.mainComposer.focus();
-  },
-  thread({ channel, ts }) {
-    go(channel, ts);
-    focusThread();
-  },
-  close() {
-    go(here.channel);
-    app.mainComposer.focus();
-  },
-  player({ user }) {
-    here.me = user;
-    sessionStorage.setItem(PLAYER_KEY, user);
-    visit();
-  },
-  fill: ({ text }) => app.mainComposer.fill(text),
-  async press({ channel, ts, action, value, confirm, yes }, button) {
-    if (confirm && !(await ask(confirm, yes ?? "Yes"))) return;
-    button.disabled = true;
-    try {
-      await act("press", { user: here.me, channel, ts, action_id: action, value: value ?? null });
-      if (button.classList.contains("feedback")) button.setAttribute("aria-pressed", "true");
-    } finally {
-      button.disabled = false;
-    }
-  },
-  async edit({ channel, ts }) {
-    const before = decode(workspace.find(channel, ts).text, workspace);
-    const text = await editText("Edit message", before);
-    if (text !== null && text !== before) await act("edit", { user: here.me, channel, ts, text });
-  },
-  async delete({ channel, ts }) {
-    if (await ask("Delete this message?", "Delete")) await act("delete", { user: here.me, channel, ts });
-  },
-};
-
-document.addEventListener("click", async (event) => {
-  const target = event.target.closest("[data-do]");
-  if (!target) return;
+async function perform(deed, node) {
   try {
-    await deeds[target.dataset.do](target.dataset, target);
+    await deeds[deed](node.dataset, node);
   } catch (error) {
     toast(error.message);
   }
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href]");
+  const place = link && addressOf(link.href);
+  if (place && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
+    event.preventDefault();
+    location.hash = place;
+    return;
+  }
+  const target = event.target.closest("[data-do]");
+  if (target) perform(target.dataset.do, target);
+});
+
+document.addEventListener("change", ({ target }) => {
+  if (!target.matches("select[data-choose]") || !target.value) return;
+  target.dataset.value = target.value;
+  perform("press", target);
 });
 
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && here.thread && !document.querySelector("dialog[open]")) deeds.close();
+  if (event.key !== "Escape" || document.querySelector("dialog[open], [popover]:popover-open")) return;
+  if (app.drawer.shown && $("drawer").contains(document.activeElement)) {
+    app.drawer.open(false);
+    $("drawer-button").focus();
+  } else if (here.thread) deeds.close();
 });
 
 function toast(text) {
@@ -192,6 +218,19 @@ function drawNow() {
   drawSidebar(app);
   drawChannel(app, channel);
   drawThread(app, channel);
+  app.modals.draw(workspace.modals.get(here.me) ?? [], directory(app));
+  if (here.target) showTarget();
+}
+
+/** Bring the message that the address names into view. */
+function showTarget() {
+  const pane = here.thread ? app.thread : app.main;
+  const node = pane.list.querySelector(`[data-key="${CSS.escape(here.target)}"]`);
+  here.target = "";
+  if (!node) return;
+  pane.atEnd = false;
+  node.scrollIntoView({ block: "center" });
+  node.animate(FLASH, { duration: 2500, easing: "ease-in" });
 }
 
 function markRead() {
@@ -203,20 +242,4 @@ function markRead() {
 }
 
 document.addEventListener("visibilitychange", () => app.reads && draw());
-
-// -- for screen readers -----------------------------------------------------------------------------------------------
-
-/** Say what was written in the open thread (or channel, where none is open), once it has stopped growing. */
-function announce(event) {
-  if (event.channel !== here.channel || (event.thread_ts ?? "") !== here.thread || event.user === here.me) return;
-  clearTimeout(speaking);
-  speaking = setTimeout(() => {
-    if (event.deleted) return;
-    if (event.type === "status") {
-      $("voice").textContent = workspace.status(here.channel, here.thread);
-      return;
-    }
-    const shown = document.querySelector(`[data-key="${CSS.escape(event.ts)}"] .body`);
-    $("voice").textContent = `${event.username}: ${(shown?.textContent ?? event.text).slice(0, SPOKEN_CHARACTERS)}`;
-  }, SETTLED_MILLISECONDS);
-}
+setInterval(() => workspace.loading && draw(), LOADING_MILLISECONDS);

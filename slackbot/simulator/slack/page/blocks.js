@@ -2,6 +2,7 @@
 
 import { el, icon } from "./dom.js";
 import { withEmoji } from "./entities.js";
+import { choices, field } from "./inputs.js";
 import { link, renderMarkdown } from "./markdown.js";
 import { inlineMrkdwn, renderMrkdwn } from "./mrkdwn.js";
 
@@ -9,9 +10,14 @@ import { inlineMrkdwn, renderMrkdwn } from "./mrkdwn.js";
 export function renderBody(message, directory) {
   const blocks = message.blocks ?? [];
   if (!blocks.some((block) => block.type !== "rich_text")) return renderMrkdwn(message.text, directory);
+  return renderBlocks(blocks, { directory, message });
+}
+
+/** Blocks of a `message`, or of a `view` (its id, with `problems` by block). */
+export function renderBlocks(blocks, context) {
   return blocks.flatMap((block) => {
     const render = BLOCKS[block.type];
-    return render ? render(block, { directory, message }) : [el("p", {}, unknown(`block of type “${block.type}”`))];
+    return render ? render(block, context) : [el("p", {}, unknown(`block of type “${block.type}”`))];
   });
 }
 
@@ -19,15 +25,16 @@ const BLOCKS = {
   markdown: (block, { directory }) => renderMarkdown(block.text, directory),
   header: (block) => [el("h4", { class: "header" }, withEmoji(block.text.text))],
   divider: () => [el("hr")],
-  rich_text: (block, { message, directory }) => renderMrkdwn(message.text, directory),
+  rich_text: (block, { message, directory }) => renderMrkdwn(message?.text ?? "", directory),
   image: (block) => [el("p", {}, link(block.image_url ?? "", block.title?.text ?? block.alt_text))],
   section(block, context) {
     const text = block.text ? textObject(block.text, context) : [];
     const fields = (block.fields ?? []).map((field) => el("div", {}, textObject(field, context)));
     const grid = fields.length ? el("div", { class: "fields" }, fields) : null;
-    const accessory = block.accessory ? element(block.accessory, context) : null;
-    return [el("div", { class: "section" }, el("div", {}, text, grid), accessory)];
+    const accessory = block.accessory ? element(block.accessory, { ...context, block }) : null;
+    return [el("div", { class: "section", "data-block": block.block_id }, el("div", {}, text, grid), accessory)];
   },
+  input: (block, context) => [input(block, context)],
   context(block, context) {
     const show = (item) => (item.type === "image" ? element(item, context) : el("span", {}, inline(item, context)));
     return [el("div", { class: "context" }, block.elements.map(show))];
@@ -37,7 +44,24 @@ const BLOCKS = {
 };
 
 function actions(style, block, context) {
-  return el("div", { class: style }, block.elements.map((item) => element(item, context)));
+  const inner = { ...context, block };
+  return el("div", { class: style, "data-block": block.block_id }, block.elements.map((item) => element(item, inner)));
+}
+
+/** A field with its label, its hint, and what is wrong with it. */
+function input(block, { directory, view, problems = {} }) {
+  const name = `${view}-${block.block_id}`;
+  const problem = problems[block.block_id];
+  const control = field(block.element, name, directory, `${name}-about`);
+  if (!control) return el("p", {}, unknown(block.element.type));
+  if (problem) control.setAttribute("aria-invalid", "true");
+  const group = ["group", "radiogroup"].includes(control.getAttribute("role"));
+  if (group) control.setAttribute("aria-labelledby", `${name}-label`);
+  const optional = block.optional ? el("span", { class: "hint" }, " (optional)") : null;
+  const label = el(group ? "span" : "label", { id: `${name}-label`, class: "label", for: group ? null : name }, block.label.text, optional);
+  const hint = block.hint ? el("p", { class: "hint" }, withEmoji(block.hint.text)) : null;
+  const wrong = problem ? el("p", { class: "problem", role: "alert" }, problem) : null;
+  return el("div", { class: "field", "data-block": block.block_id }, label, control, el("div", { id: `${name}-about` }, hint, wrong));
 }
 
 function unknown(what) {
@@ -65,19 +89,38 @@ function element(item, context) {
         [item.positive_button, "up"],
         [item.negative_button, "down"],
       ].map(([choice, sign]) => {
+        const { channel, ts } = context.message ?? {};
+        const pressed = context.directory.chosen?.get(`${channel}/${ts}/${item.action_id}`) === choice.value;
         const label = { "aria-label": choice.accessibility_label ?? choice.text.text, title: choice.text.text };
-        return press(item, choice.value, context, { class: "button feedback", ...label }, icon(sign));
+        const state = { "aria-pressed": String(pressed), class: "button feedback" };
+        return press(item, choice.value, context, { ...state, ...label }, icon(sign));
       });
+    case "overflow": {
+      const more = { "data-do": "overflow", "data-options": JSON.stringify(item.options), "aria-haspopup": "menu" };
+      return press(item, null, context, { class: "button", "aria-label": "More", title: "More", ...more }, icon("more"));
+    }
+    case "static_select":
+      return chooser(item, context);
     case "image":
       return link(item.image_url, item.alt_text);
     default:
-      return unknown(item.type);
+      return (context.view && field(item, `${context.view}-${item.action_id}`, context.directory)) || unknown(item.type);
   }
 }
 
-function press(item, value, { message }, attributes, label) {
-  const target = { "data-do": "press", "data-channel": message.channel, "data-ts": message.ts };
+/** A select that tells the app at once what was chosen. */
+function chooser(item, { message, view, block }) {
+  const label = item.placeholder?.text ?? block?.text?.text ?? "Choose";
+  const place = view ? { "data-view": view, "data-kind": item.type } : { "data-channel": message.channel, "data-ts": message.ts };
+  const confirm = item.confirm && { "data-confirm": JSON.stringify(item.confirm) };
+  const attributes = { class: "button", "data-choose": true, "data-action": item.action_id, "aria-label": label, ...confirm };
+  const first = item.initial_option ? null : el("option", { value: "" }, item.placeholder?.text ?? "Choose…");
+  return el("select", { ...attributes, ...place }, first, choices(item, [item.initial_option?.value]));
+}
+
+function press(item, value, { message, view }, attributes, label) {
+  const place = view ? { "data-view": view } : { "data-channel": message.channel, "data-ts": message.ts };
   const action = { "data-action": item.action_id, "data-value": value ?? null };
-  const confirm = item.confirm && { "data-confirm": item.confirm.text.text, "data-yes": item.confirm.confirm?.text };
-  return el("button", { type: "button", ...attributes, ...target, ...action, ...confirm }, label);
+  const confirm = item.confirm && { "data-confirm": JSON.stringify(item.confirm) };
+  return el("button", { type: "button", "data-do": "press", ...attributes, ...place, ...action, ...confirm }, label);
 }

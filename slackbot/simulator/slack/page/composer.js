@@ -1,14 +1,18 @@
-/** Where one writes: grows with its text, Enter sends, `@` offers people; a draft for each place. */
+/** Where one writes: grows with its text, Enter sends, `@` offers people, files go along; a draft for each place. */
 
 import { el, icon, patchChildren } from "./dom.js";
+import { Attachments } from "./files.js";
 import { avatar } from "./messages.js";
 
 const TALLEST = 220; // pixels
 const MENTION = /(?:^|[\s(])@([^\s@]*)$/;
 
 export class Composer {
-  /** `send(text)` resolves when the text was taken, and throws an Error in words when not; `people()` can be named. */
-  constructor(id, { send, people }) {
+  /**
+   * `send({text, files, broadcast})` resolves when it was taken, and throws an Error in words when not; `people()` can be
+   * named; files dropped on `zone` are taken too.
+   */
+  constructor(id, { send, people, zone }) {
     this.send = send;
     this.people = people;
     this.place = "";
@@ -34,17 +38,29 @@ export class Composer {
     const label = { "aria-label": "Send", title: "Send (Enter)" };
     const submit = el("button", { type: "submit", class: "send", ...label }, icon("send"));
     const keys = el("span", { class: "keys" }, "Enter sends, Shift+Enter breaks the line");
-    const box = el("div", { class: "box" }, this.input, el("div", { class: "bar" }, this.mention, keys, submit));
+    this.attachments = new Attachments();
+    const { node: waiting, button: attach, input: chooser } = this.attachments;
+    this.also = el("input", { type: "checkbox", id: `${id}-also` });
+    this.alsoLabel = el("label", { class: "also", hidden: true }, this.also, el("span", {}));
+    const bar = el("div", { class: "bar" }, attach, this.mention, this.alsoLabel, keys, submit);
+    const box = el("div", { class: "box" }, this.input, waiting, bar, chooser);
+    this.attachments.listen(zone, () => this.focus());
     this.node = el("form", { class: "composer", id }, this.menu, this.problem, box, this.hint);
     this.listen();
   }
 
-  /** Move to a place: its draft, its words. `bot` is whom the button mentions, or null for no button. */
-  show(place, { placeholder, hint, bot }) {
+  /**
+   * Move to a place: its draft, its words. `bot` is whom the button mentions, or null for no button; `also` names the
+   * channel that a reply can be sent to besides.
+   */
+  show(place, { placeholder, hint, bot, also = "" }) {
     if (place !== this.place) {
-      this.drafts.set(this.place, this.input.value);
+      this.drafts.set(this.place, { text: this.input.value, files: this.attachments.take() });
       this.place = place;
-      this.input.value = this.drafts.get(place) ?? "";
+      const draft = this.drafts.get(place);
+      this.input.value = draft?.text ?? "";
+      this.attachments.add(draft?.files ?? []);
+      this.also.checked = false;
       this.complain("");
       this.fit();
       this.offer();
@@ -52,13 +68,15 @@ export class Composer {
     this.input.placeholder = placeholder;
     this.input.setAttribute("aria-label", placeholder);
     this.hint.textContent = hint;
+    this.alsoLabel.hidden = !also;
+    this.alsoLabel.lastChild.textContent = also ? `Also send to ${also}` : "";
     this.mention.hidden = !bot;
     this.mention.textContent = bot ? `@${bot.name}` : "";
     this.mention.title = bot ? `Mention ${bot.name}` : "";
   }
 
   get empty() {
-    return !this.input.value.trim();
+    return !this.input.value.trim() && !this.attachments.files.length;
   }
 
   get focused() {
@@ -129,15 +147,19 @@ export class Composer {
 
   async submit() {
     const text = this.input.value;
-    if (!text.trim()) return;
+    if (this.empty) return;
     const place = this.place;
+    const message = { text, files: this.attachments.take(), broadcast: this.also.checked && !this.alsoLabel.hidden };
     this.input.value = "";
+    this.also.checked = false;
     this.changed();
     try {
-      await this.send(text);
+      await this.send(message);
     } catch (error) {
-      if (this.place === place && this.empty) this.fill(text);
-      else this.drafts.set(place, text);
+      if (this.place === place && this.empty) {
+        this.fill(text);
+        this.attachments.add(message.files);
+      } else this.drafts.set(place, message);
       this.complain(error.message);
     }
   }

@@ -2,7 +2,9 @@
 
 import { renderBody } from "./blocks.js";
 import { el, icon } from "./dom.js";
-import { emoji } from "./entities.js";
+import { shared } from "./files.js";
+import { address } from "./places.js";
+import { reactions } from "./reactions.js";
 
 const TOGETHER_SECONDS = 300;
 const CLOCK = new Intl.DateTimeFormat([], { hour: "numeric", minute: "2-digit" });
@@ -10,23 +12,25 @@ const FULL = new Intl.DateTimeFormat([], { dateStyle: "full", timeStyle: "medium
 const DAY = new Intl.DateTimeFormat([], { weekday: "long", day: "numeric", month: "long" });
 
 /**
- * Rows for `patchRows`: messages, with a divider where a day begins (but none above a thread).
- * `extra(message)` adds {signature, nodes} below one.
+ * Rows for `patchRows`: messages, with a divider where a day begins (but none above a thread), and one above the first
+ * message of others after `context.since`. `extra(message)` adds {signature, nodes} below one.
  */
 export function rows(messages, context, extra = () => ({ signature: "", nodes: () => [] })) {
   let before = null;
+  const { me } = context.directory;
+  const news = context.since && messages.find(({ ts, user }) => ts > context.since && user !== me);
   return messages.flatMap((message) => {
     const added = extra(message);
     const newDay = before ? day(message) !== day(before) : !context.inThread;
-    const follows = !newDay && together(before, message);
+    const follows = !newDay && message !== news && together(before, message);
     before = message;
     const author = context.directory.users.get(message.user)?.name;
     const row = {
       key: message.ts,
-      signature: [message.revision, follows, author, context.directory.me, added.signature].join("|"),
+      signature: [message.revision, follows, author, me, context.directory.shortcuts.length, added.signature].join("|"),
       render: () => renderMessage(message, follows, added.nodes(), context),
     };
-    return newDay ? [dayRow(message), row] : [row];
+    return [newDay ? dayRow(message) : null, message === news ? NEWS : null, row].filter(Boolean);
   });
 }
 
@@ -54,7 +58,7 @@ function renderMessage(message, follows, below, context) {
   }
   const user = directory.users.get(message.user);
   const name = message.username || user?.name || message.user;
-  const whisper = message.ephemeral_to ? el("p", { class: "note" }, icon("eye"), "Only visible to you") : null;
+  const whisper = message.ephemeral_to ? whisperNote(message) : broadcastNote(message, context);
   const edited = message.edited ? el("span", { class: "edited" }, "(edited)") : null;
   const byline = el(
     "div",
@@ -69,16 +73,29 @@ function renderMessage(message, follows, below, context) {
     "li",
     { class: kinds.filter(Boolean).join(" ") },
     follows ? el("span", { class: "gutter" }, time(message)) : avatar(user),
-    el("div", { class: "content" }, whisper, byline, body, files(message), reactions(message, directory), below),
+    el("div", { class: "content" }, whisper, byline, body, shared(message.files), reactions(message, directory), below),
     tools(message, context),
   );
 }
 
 function time(message) {
   const at = new Date(Number(message.ts) * 1000);
-  const place = `#${message.channel}/${message.thread_ts ?? message.ts}`;
   const clock = el("time", { datetime: at.toISOString() }, CLOCK.format(at));
-  return el("a", { class: "time", href: place, title: FULL.format(at) }, clock);
+  return el("a", { class: "time", href: address(message), title: FULL.format(at) }, clock);
+}
+
+function whisperNote({ channel, ts }) {
+  const target = { type: "button", class: "plain", "data-do": "dismiss", "data-channel": channel, "data-ts": ts };
+  return el("p", { class: "note" }, icon("eye"), "Only visible to you", el("button", target, "Dismiss"));
+}
+
+/** Where a reply that was sent to the channel too has its other place. */
+function broadcastNote(message, { inThread }) {
+  if (!message.broadcast) return null;
+  if (inThread) return el("p", { class: "note quiet" }, icon("thread"), "Also sent to the channel");
+  const target = { "data-do": "thread", "data-channel": message.channel, "data-ts": message.thread_ts };
+  const button = el("button", { type: "button", class: "plain", ...target }, "replied to a thread");
+  return el("p", { class: "note quiet" }, icon("thread"), button);
 }
 
 function tools(message, { directory, inThread }) {
@@ -88,34 +105,14 @@ function tools(message, { directory, inThread }) {
     el("button", { ...target, "data-do": deed, title: label, "aria-label": label }, icon(sign));
   const mine = message.user === directory.me;
   const buttons = [
-    inThread ? null : tool("thread", "thread", "Reply in thread"),
+    tool("pick", "smile", "Add reaction"),
+    inThread || message.thread_ts ? null : tool("thread", "thread", "Reply in thread"),
+    tool("link", "link", "Copy link"),
     mine ? tool("edit", "edit", "Edit message") : null,
     mine ? tool("delete", "delete", "Delete message") : null,
+    directory.shortcuts.length ? tool("shortcuts", "more", "More actions") : null,
   ];
-  return buttons.some(Boolean) ? el("div", { class: "tools" }, buttons) : null;
-}
-
-function files(message) {
-  if (!message.files?.length) return null;
-  const chip = (file) => {
-    const name = file.title || file.name || "file";
-    const url = file.permalink ?? file.url_private;
-    const content = [icon("file"), name];
-    if (!url) return el("span", { class: "file" }, content);
-    return el("a", { class: "file", href: url, target: "_blank", rel: "noopener noreferrer" }, content);
-  };
-  return el("div", { class: "files" }, message.files.map(chip));
-}
-
-function reactions(message, directory) {
-  const all = Object.entries(message.reactions ?? {}).filter(([, users]) => users.length);
-  if (!all.length) return null;
-  const pill = ([name, users]) => {
-    const who = users.map((id) => directory.users.get(id)?.name ?? id).join(", ");
-    const style = users.includes(directory.me) ? "reaction mine" : "reaction";
-    return el("span", { class: style, title: `${who}: ${name}` }, `${emoji(name)} ${users.length}`);
-  };
-  return el("div", { class: "reactions" }, all.map(pill));
+  return el("div", { class: "tools" }, buttons);
 }
 
 function day(message) {
@@ -130,6 +127,12 @@ function dayRow(message) {
   const render = () => el("li", { class: "day" }, el("span", {}, label));
   return { key: `day ${at.toDateString()}`, signature: label, render };
 }
+
+const NEWS = {
+  key: "news",
+  signature: "",
+  render: () => el("li", { class: "day news" }, el("span", {}, "New")),
+};
 
 function together(before, message) {
   if (!before || before.deleted || before.user !== message.user || before.username !== message.username) return false;

@@ -1,6 +1,7 @@
 /** The workspace as the page knows it: people, channels, messages, status lines. */
 
 const TONES = 8;
+const LINES = 300;
 
 export class Workspace {
   constructor() {
@@ -12,6 +13,12 @@ export class Workspace {
     this.statuses = new Map();
     this.messages = new Map();
     this.views = new Map();
+    this.modals = new Map();
+    this.traffic = new Map();
+    this.switches = new Map();
+    this.chosen = new Map();
+    this.shortcuts = [];
+    this.scripted = true;
     this.revision = 0;
   }
 
@@ -26,11 +33,35 @@ export class Workspace {
     this.messages = new Map(state.channels.map((channel) => [channel.id, new Map()]));
     for (const message of state.messages) this.put(message);
     for (const status of state.statuses) this.setStatus(status);
+    this.modals = new Map(Object.entries(state.views));
+    this.shortcuts = state.shortcuts;
+    this.scripted = state.scripted_agent;
+    this.traffic = new Map(state.traffic.map((line) => [line.key, line]));
+    this.switches = new Map(state.switches.map((it) => [it.id, it]));
   }
 
   apply(event) {
     if (event.type === "status") this.setStatus(event);
     else if (event.type === "message" || event.type === "ephemeral") this.put(event);
+    else if (event.type === "views") this.modals.set(event.user, event.views);
+    else if (event.type === "switch") this.switches.set(event.id, event);
+    else if (event.type === "line") this.putLine(event);
+    else if (event.type === "channel") {
+      this.channels.set(event.id, event);
+      if (!this.messages.has(event.id)) this.messages.set(event.id, new Map());
+    }
+  }
+
+  putLine(line) {
+    this.traffic.set(line.key, line);
+    if (this.traffic.size > LINES) this.traffic.delete(this.traffic.keys().next().value);
+  }
+
+  /** Remember which of two feedback buttons was pressed; the app is told, the message does not change. */
+  choose(channel, ts, action, value) {
+    this.chosen.set(`${channel}/${ts}/${action}`, value);
+    const message = this.find(channel, ts);
+    if (message) this.put(message);
   }
 
   put(message) {
@@ -39,14 +70,19 @@ export class Workspace {
     this.views.delete(message.channel);
   }
 
-  setStatus({ channel, thread_ts: thread, status }) {
-    this.statuses.set(`${channel}/${thread ?? ""}`, status);
+  setStatus({ channel, thread_ts: thread, status, loading }) {
+    this.statuses.set(`${channel}/${thread ?? ""}`, { status, loading: loading ?? [] });
   }
 
-  /** What the bot says it is doing in a thread, as a sentence; "" when it says nothing. */
+  /** {text, loading}: what the bot says it is doing in a thread, as a sentence, and messages to show in turn. */
   status(channel, thread) {
-    const status = this.statuses.get(`${channel}/${thread}`);
-    return status ? `${this.bot?.name ?? "agent"} ${status}` : "";
+    const { status = "", loading = [] } = this.statuses.get(`${channel}/${thread}`) ?? {};
+    return { text: status && `${this.bot?.name ?? "agent"} ${status}`, loading: status ? loading : [] };
+  }
+
+  /** Whether any status line has messages to show in turn. */
+  get loading() {
+    return [...this.statuses.values()].some(({ status, loading }) => status && loading.length > 1);
   }
 
   /** Channels that a person is in, in two lists: rooms, and direct messages. */
@@ -91,7 +127,10 @@ export class Workspace {
       if (message.ephemeral_to && message.ephemeral_to !== me) continue;
       const root = message.thread_ts;
       if (!root || root === message.ts) top.push(message);
-      else if (!message.deleted) threads.set(root, [...(threads.get(root) ?? []), message]);
+      else if (!message.deleted) {
+        threads.set(root, [...(threads.get(root) ?? []), message]);
+        if (message.broadcast) top.push(message);
+      }
     }
     return { top: top.filter((message) => !message.deleted || threads.has(message.ts)), threads };
   }

@@ -7,6 +7,8 @@ const FACES = 4;
 
 const $ = (id) => document.getElementById(id);
 
+const LOADING_MILLISECONDS = 3000;
+
 export function drawSidebar({ workspace, reads, here }) {
   const { rooms, direct } = workspace.places(here.me);
   let waiting = 0;
@@ -42,10 +44,10 @@ export function drawChannel(app, channel) {
   $("main-about").textContent = channel.kind === "im" ? "direct message" : members;
   $("main-list").setAttribute("aria-label", `Messages in ${named}`);
   const below = (root) => replySummary(app, root, threads.get(root.ts) ?? []);
-  app.main.show(`${here.me}/${channel.id}`, rows(top, { directory: directory(app), inThread: false }, below));
+  app.main.show(`${here.me}/${channel.id}`, rows(top, { directory: directory(app), inThread: false, since: here.since }, below));
   drawStatus($("main-status"), workspace.status(channel.id, ""), app.main);
   $("empty").hidden = top.length > 0;
-  if (!top.length) patchChildren($("empty"), firstSteps(named, alone, bot));
+  if (!top.length) patchChildren($("empty"), firstSteps(named, alone, bot, workspace.scripted));
   const invite = bot ? `Mention @${bot.name} to ask it; it answers in a thread.` : "";
   app.mainComposer.show(`${here.me}/${channel.id}`, {
     placeholder: `Message ${named}`,
@@ -63,7 +65,7 @@ export function drawThread(app, channel) {
   const replies = workspace.view(channel.id, here.me).threads.get(root.ts) ?? [];
   const title = workspace.title(channel, here.me);
   $("thread-about").textContent = workspace.isDirect(channel) ? title : `# ${title}`;
-  const shown = rows([root, ...replies], { directory: directory(app), inThread: true });
+  const shown = rows([root, ...replies], { directory: directory(app), inThread: true, since: here.threadSince });
   if (replies.length) shown.splice(1, 0, replyMark(root, replies.length));
   app.thread.show(`${here.me}/${channel.id}/${root.ts}`, shown);
   drawStatus($("thread-status"), workspace.status(channel.id, root.ts), app.thread);
@@ -74,11 +76,13 @@ export function drawThread(app, channel) {
     placeholder: "Reply in the thread",
     hint: known ? `Just go on: ${bot.name} needs no mention while you two talk.` : invite,
     bot: channel.kind === "im" ? null : bot,
+    also: workspace.isDirect(channel) ? "" : `#${title}`,
   });
 }
 
-function directory({ workspace, here }) {
-  return { me: here.me, users: workspace.users, channels: workspace.channels };
+export function directory({ workspace, here }) {
+  const { users, channels, shortcuts, chosen } = workspace;
+  return { me: here.me, users, channels, shortcuts, chosen };
 }
 
 function placeSign(workspace, channel, me) {
@@ -95,12 +99,15 @@ function badge(number) {
 
 function playerButton(user, me) {
   const target = { "data-do": "player", "data-user": user.id, "aria-pressed": String(user.id === me) };
-  return el("button", { type: "button", ...target }, avatar(user, "small"), el("span", { class: "label" }, user.name));
+  const title = user.title ? el("span", { class: "hint" }, user.title) : null;
+  return el("button", { type: "button", ...target }, avatar(user, "small"), el("span", { class: "label" }, user.name), title);
 }
 
-function drawStatus(node, status, pane) {
+function drawStatus(node, { text, loading }, pane) {
   const dots = () => el("span", { class: "dots", "aria-hidden": "true" }, el("i"), el("i"), el("i"));
-  patchChildren(node, status ? [dots(), el("span", {}, status)] : []);
+  const turn = loading[Math.floor(Date.now() / LOADING_MILLISECONDS) % loading.length];
+  const more = turn ? el("span", { class: "loading", "aria-hidden": "true" }, turn) : null;
+  patchChildren(node, text ? [dots(), el("span", {}, text), more].filter(Boolean) : []);
   if (pane.atEnd) pane.toEnd();
 }
 
@@ -117,8 +124,8 @@ function replySummary({ workspace, reads, here }, root, replies) {
   const fresh = last && last.user !== here.me && last.ts > reads.upTo(here.me, `${root.channel}/${root.ts}`);
   const faces = [...new Set(replies.map((reply) => reply.user))].slice(0, FACES);
   const nodes = () => {
-    const line = status ? el("p", { class: "status" }) : null;
-    if (line) drawStatus(line, status, { atEnd: false });
+    const line = status.text ? el("p", { class: "status" }) : null;
+    if (line) drawStatus(line, { ...status, loading: [] }, { atEnd: false });
     if (!last) return [line];
     const target = { "data-do": "thread", "data-channel": root.channel, "data-ts": root.ts };
     const button = el(
@@ -130,11 +137,11 @@ function replySummary({ workspace, reads, here }, root, replies) {
     );
     return [button, line];
   };
-  return { signature: [replies.length, last?.ts, fresh, status, faces.join()].join(), nodes };
+  return { signature: [replies.length, last?.ts, fresh, status.text, faces.join()].join(), nodes };
 }
 
 /** What a newcomer can try in an empty channel. */
-function firstSteps(named, alone, bot) {
+function firstSteps(named, alone, bot, scripted) {
   if (!bot) return [el("p", {}, `This is the beginning of ${named}.`)];
   const attempt = (label, text) => {
     const filled = alone ? text : `@${bot.name} ${text}`;
@@ -143,16 +150,16 @@ function firstSteps(named, alone, bot) {
   const how = alone
     ? `Write to ${bot.name} as you would to a colleague.`
     : `Mention @${bot.name} and ask something: it answers in a thread, and there you just go on. Or write to it alone.`;
-  return [
+  const steps = [
     el("h2", {}, alone ? `Your conversation with ${named}` : `Welcome to ${named}`),
     el("p", {}, how),
-    el("p", {}, "“/help” lists what the simulated agent can do."),
+    scripted ? el("p", {}, "“/help” lists what the simulated agent can do.") : null,
     el(
       "div",
       { class: "actions" },
       attempt("Say hello", "Hello, who are you?"),
-      attempt("/help", "/help"),
-      attempt("A long answer", "/long 3000"),
+      scripted ? [attempt("/help", "/help"), attempt("A long answer", "/long 3000")] : null,
     ),
   ];
+  return steps.filter(Boolean);
 }

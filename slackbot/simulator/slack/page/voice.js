@@ -1,0 +1,22 @@
+/** For screen readers: what was written where one is, once it has stopped growing. */
+
+const SETTLED_MILLISECONDS = 1500;
+const SPOKEN_CHARACTERS = 240;
+
+let speaking = 0;
+
+/** Say what was written in the open thread (or channel, where none is open). */
+export function announce(event, { here, workspace }) {
+  if (event.channel !== here.channel || (event.thread_ts ?? "") !== here.thread || event.user === here.me) return;
+  clearTimeout(speaking);
+  speaking = setTimeout(() => {
+    if (event.deleted) return;
+    const voice = document.getElementById("voice");
+    if (event.type === "status") {
+      voice.textContent = workspace.status(here.channel, here.thread).text;
+      return;
+    }
+    const shown = document.querySelector(`[data-key="${CSS.escape(event.ts)}"] .body`);
+    voice.textContent = `${event.username}: ${(shown?.textContent ?? event.text).slice(0, SPOKEN_CHARACTERS)}`;
+  }, SETTLED_MILLISECONDS);
+}

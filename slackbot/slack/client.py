@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from slackbot.budget import Budget
 from slackbot.domain import Body, BotIdentity, ContextMessage, PartRecord, PartRef, Person, ThreadKey
@@ -58,6 +59,7 @@ class SlackChat:
         self._sleep = sleep
         self._names = Names(self._call, now)
         self._status_refused: Recent[bool] = Recent(now)
+        self._queues: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
 
     # --- writing ---
 
@@ -123,7 +125,7 @@ class SlackChat:
                 answer = await self._call(
                     thread.team_id, "chat.postMessage", message, patience=POST_PATIENCE, content=content
                 )
-                return str(answer["ts"])
+                return _ts(answer)
             except ChatUnavailable as error:
                 tries += 1
                 not_sent = isinstance(error, NotSent)
@@ -199,6 +201,14 @@ class SlackChat:
 
     # --- the rate budget ---
 
+    async def _slot(self, team_id: str, method: str, channel: str, deadline: float) -> None:
+        """Wait for a slot, first come first served. Raises ``ChatRateLimited`` when none comes before ``deadline``."""
+        async with self._queues.setdefault((team_id, method, channel), asyncio.Lock()):
+            while (wait := self._budget.take(team_id, method, self._now(), channel=channel)) > 0:
+                if self._now() + wait > deadline:
+                    raise ChatRateLimited(f"{method}: no slot for another {wait:.1f} seconds", retry_after=wait)
+                await self._sleep(wait)
+
     async def _call(
         self,
         team_id: str,
@@ -217,10 +227,7 @@ class SlackChat:
         deadline = self._now() + patience
         channel = str(arguments.get("channel", "")) if method == "chat.postMessage" else ""
         while True:
-            while (wait := self._budget.take(team_id, method, self._now(), channel=channel)) > 0:
-                if self._now() + wait > deadline:
-                    raise ChatRateLimited(f"{method}: no slot for another {wait:.1f} seconds", retry_after=wait)
-                await self._sleep(wait)
+            await self._slot(team_id, method, channel, deadline)
             try:
                 return await self._web.call(method, token, {**arguments, **content()})
             except ChatRateLimited as error:
@@ -228,6 +235,12 @@ class SlackChat:
                 log.warning("slack.rate_limited", extra={"team": team_id, "method": method, "after": error.retry_after})
                 if self._now() + error.retry_after > deadline:
                     raise
+
+
+def _ts(answer: Mapping[str, Any]) -> str:
+    if not answer.get("ts"):
+        raise ChatUnavailable("chat.postMessage: an answer without ts")
+    return str(answer["ts"])
 
 
 def _place(thread: ThreadKey) -> dict[str, Any]:

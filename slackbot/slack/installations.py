@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from slackbot.domain import BotIdentity
 from slackbot.errors import ThreadClosed
 from slackbot.slack.web import WebApi
+
+REQUIRED_SCOPES: Final = frozenset(
+    {"app_mentions:read", "channels:history", "chat:write", "groups:history", "im:history"}
+)
+"""Without one of these there are messages that never come or stay unanswered. The app's manifest asks for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +31,10 @@ class Installations:
 
     @classmethod
     async def single(cls, web: WebApi, bot_token: str) -> Installations:
-        """The workspace of ``SLACK_BOT_TOKEN``, asked from Slack. Raises ``ChatError`` when Slack does not accept it.
-
-        https://docs.slack.dev/reference/methods/auth.test
-        """
-        me = await web.call("auth.test", bot_token)
+        """The workspace of ``SLACK_BOT_TOKEN``, asked from Slack. Raises ``ChatError`` when Slack refuses it."""
+        me, granted = await web.identify(bot_token)
+        for scope in sorted(REQUIRED_SCOPES - granted) if granted else ():
+            web.tell_missing("auth.test", bot_token, scope)
         identity = BotIdentity(
             team_id=str(me.get("team_id") or ""),
             team_name=str(me.get("team") or ""),

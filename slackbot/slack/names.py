@@ -96,6 +96,8 @@ class Names:
         try:
             answer = await self._call(team_id, method, {key: value}, patience=NAME_PATIENCE)
         except ChatError as error:
+            if error.slack_error == "missing_scope":  # told once, by the call
+                return {}
             log.info("name.unknown", extra={"team": team_id, "id": value, "error": str(error)})
             return {}
         record = answer.get(key)

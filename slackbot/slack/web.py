@@ -9,8 +9,11 @@ from typing import Any, Final
 import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone, ThreadClosed
+
+log = logging.getLogger(__name__)
 
 CALL_SECONDS: Final = 15.0
 """No call takes longer, from first to last byte."""
@@ -108,6 +111,9 @@ class WebApi:
         )
         # What the SDK reads from the environment knows nothing of NO_PROXY; the session's trust_env does.
         self.client.proxy = None
+        self.scopes: dict[str, str] = {}
+        """What each token may do, separated by commas, as Slack's latest answer to it said."""
+        self._told: set[tuple[str, str]] = set()
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -119,21 +125,42 @@ class WebApi:
         Raises the ``ChatError`` kind of Slack's refusal, ``NotSent`` when no connection was made, and
         ``ChatUnavailable`` when it is not known whether the call happened.
         """
-        given = {**(arguments or {}), "token": token}
+        response = await self._ask(method, token, arguments or {})
+        self.scopes[token] = str(response.headers.get("x-oauth-scopes", ""))
+        return response.data if isinstance(response.data, dict) else {}
+
+    async def identify(self, token: str) -> tuple[Mapping[str, Any], frozenset[str]]:
+        """Who the token belongs to, and its scopes; none where Slack does not name them. Raises as ``call`` does.
+
+        https://docs.slack.dev/reference/methods/auth.test
+        """
+        response = await self._ask("auth.test", token, {})
+        scopes = str(response.headers.get("x-oauth-scopes") or "").split(",")
+        return response.data if isinstance(response.data, dict) else {}, frozenset(filter(None, scopes))
+
+    def tell_missing(self, method: str, token: str, scope: str) -> None:
+        """Log a scope that was not granted, once: optional ones may stay away for good."""
+        if (token, scope) not in self._told:
+            self._told.add((token, scope))
+            log.warning("scope.missing", extra={"scope": scope, "method": method})
+
+    async def _ask(self, method: str, token: str, arguments: Mapping[str, Any]) -> AsyncSlackResponse:
+        given = {**arguments, "token": token}
         try:
             if method.startswith(_TAKE_JSON):
-                response = await self.client.api_call(method, json=given)
-            else:
-                verb = "GET" if method.startswith(_READS) else "POST"
-                response = await self.client.api_call(method, http_verb=verb, params=given)
+                return await self.client.api_call(method, json=given)
+            verb = "GET" if method.startswith(_READS) else "POST"
+            return await self.client.api_call(method, http_verb=verb, params=given)
         except SlackApiError as error:
-            raise _refusal(method, error) from error
+            refusal = _refusal(method, error)
+            if refusal.slack_error == "missing_scope":
+                self.tell_missing(method, token, str(error.response.data.get("needed", "")))
+            raise refusal from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSent(f"{method}: Slack cannot be reached ({type(error).__name__})") from error
         except (aiohttp.ClientError, TimeoutError, OSError, AttributeError) as error:
             # AttributeError: what the SDK makes of an answer that is no JSON object.
             raise ChatUnavailable(f"{method}: no usable answer from Slack ({type(error).__name__})") from error
-        return response.data if isinstance(response.data, dict) else {}
 
 
 def quiet_logger(name: str) -> logging.Logger:

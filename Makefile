@@ -85,8 +85,8 @@ fmt: $(TESTS) ## format, and fix what can be fixed by itself
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(TESTS) ## measure delays and load against the simulators
-	$(BIN)/python -m tests.bench
+bench: $(TESTS) $(SDK) ## delays, calls and cost under load, beside a straightforward bot (BENCH=--quick)
+	@exec $(BIN)/python -m tests.bench $(BENCH)
 
 .PHONY: lock
 lock: ## resolve the lock files anew (needs uv)

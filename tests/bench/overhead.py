@@ -6,14 +6,14 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+from tests.bench.figures import Delays
 from tests.whole_bot import World, bot, world
 
-QUESTIONS = 100
 SETTLE_SECONDS = 0.2
 """One turn is over before the next begins: the waits are those of a bot with nothing else to do."""
 
 
-async def measure() -> str:
+async def measure(questions: int) -> dict[str, Delays]:
     """Ask one question after another, each in a thread of its own and then a follow-up; report the waits."""
     with tempfile.TemporaryDirectory() as folder:
         first: list[float] = []
@@ -21,16 +21,13 @@ async def measure() -> str:
         async with world() as acme:
             url = f"sqlite:///{Path(folder) / 'bench.db'}"
             async with bot(acme.environ(url, SLACKBOT_TURNS_PER_USER_PER_MINUTE="0")):
-                for number in range(QUESTIONS):
+                for number in range(questions):
                     root = await _ask(acme, f"<@{acme.slack.bot_user_id}> /say One{number}.", None, first)
                     await _ask(acme, f"/say Two{number}.", root, next_one)
-    return "\n".join(
-        [
-            f"event delivered -> question at Noxus, milliseconds, {QUESTIONS} each, Slack calls take 60 ms",
-            f"  first question of a thread  {_percentiles(first)}   (creates the conversation: one more request)",
-            f"  next question of a thread   {_percentiles(next_one)}",
-        ]
-    )
+    return {
+        "first question of a thread (creates the conversation: one more request)": Delays.of(first),
+        "next question of a thread": Delays.of(next_one),
+    }
 
 
 async def _ask(acme: World, text: str, root: str | None, waits: list[float]) -> str:
@@ -41,17 +38,9 @@ async def _ask(acme: World, text: str, root: str | None, waits: list[float]) -> 
     await slack.wait(lambda: _answers(acme) > answers, timeout=30)
     await asyncio.sleep(SETTLE_SECONDS)
     asked = next(request.at for request in noxus.requests[requests:] if request.path.endswith("/stream"))
-    waits.append(1000 * (asked - min(delivery.at for delivery in slack.deliveries[deliveries:])))
+    waits.append(asked - min(delivery.at for delivery in slack.deliveries[deliveries:]))
     return root or ts
 
 
 def _answers(acme: World) -> int:
     return sum(1 for call in acme.slack.calls if call.method == "chat.postMessage" and call.ok)
-
-
-def _percentiles(waits: list[float]) -> str:
-    ordered = sorted(waits)
-    return "  ".join(
-        f"{name} {ordered[min(len(ordered) - 1, int(share * len(ordered)))]:6.1f}"
-        for name, share in (("p50", 0.5), ("p95", 0.95), ("max", 1.0))
-    )

@@ -103,9 +103,9 @@ class Turns:
         """
         parts = await self._earlier(turn)
         body = Body(notice=error.sentence, retry_turn=turn.id)
-        last = parts[-1] if parts else None
-        if not (last and last.placeholder and await self._edit(turn, last.ts, body)):
-            index = last.index + 1 if last else 0
+        placeholder = next((part for part in parts if part.placeholder), None)
+        if not (placeholder and await self._edit(turn, placeholder.ts, body)):
+            index = parts[-1].index + 1 if parts else 0
             ts = await self._chat.post(turn.thread, lambda: body, PartRef(turn.id, index))
             # As a placeholder it is written over, not repeated, when this very step is cut off and done again.
             await self._store.record_part(turn.id, PartRecord(index, ts, placeholder=True))

@@ -135,6 +135,7 @@ class Worker:
                 self._troubles.pop(turn.id, None)
             elif turn.kind is TurnKind.ASK:
                 await self._turns.apologise(turn, reason)
+                self._troubles.pop(turn.id, None)
             else:
                 # A sentence of ours has nothing to retry: it is said later.
                 await self._postpone(turn, troubles)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -299,6 +300,86 @@ def test_a_post_that_slack_cannot_take_now_is_made_later() -> None:
         await stage.play(words(50, 2.0))
         (text,) = stage.chat.texts()
         assert len(text.split()) == 50
+
+    virtual_time.run(main())
+
+
+def test_what_was_seen_is_left_once() -> None:
+    """A part that stays as it is, is never looked at again, however Markdown would close it."""
+
+    async def main() -> None:
+        chat, budget = FakeChat(), Budget()
+        stage = Stage(chat, tools=ReplyTools(chat, budget, OpenReplies(), virtual_time.now))
+
+        async def feed(reply: Reply) -> None:
+            reply.text("b", "> ```\n> code\n| a | b |\n")
+            await asyncio.sleep(1.0)
+            budget.cool_off("T1", "chat.update", virtual_time.now(), 40.0)
+            reply.text("b", "and ~~more")
+            reply.end()
+
+        await stage.play(feed)
+        assert virtual_time.now() - 1_000.0 < 3.0
+        assert "more" in "".join(chat.texts())
+
+    virtual_time.run(main())
+
+
+def test_text_in_a_placeholders_place_is_no_placeholder_any_more() -> None:
+    """What is recorded tells whether people have read something there, also after a retry began."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat(has_status=False))
+
+        async def feed(reply: Reply) -> None:
+            await asyncio.sleep(1.0)
+            reply.text("b", "Long read text.")
+            await asyncio.sleep(1.0)
+            reply.end("It broke.", retry=True)
+
+        await stage.play(feed)
+        assert [part.placeholder for part in stage.records] == [True, False]
+        again = Stage(stage.chat, earlier=stage.records[-1:])
+        await again.play(words(3, 1.0))
+        assert [part.placeholder for part in again.records] == [True, False]
+
+    virtual_time.run(main())
+
+
+def test_a_placeholder_that_cannot_be_changed_gives_way() -> None:
+    """Without a slot for an edit the answer is posted anew, and the placeholder goes."""
+
+    async def main() -> None:
+        chat, budget = FakeChat(has_status=False), Budget()
+        stage = Stage(chat, tools=ReplyTools(chat, budget, OpenReplies(), virtual_time.now))
+
+        async def feed(reply: Reply) -> None:
+            await asyncio.sleep(1.0)
+            budget.cool_off("T1", "chat.update", virtual_time.now(), 40.0)
+            reply.text("b", "Here.")
+            reply.end()
+
+        await stage.play(feed)
+        assert virtual_time.now() - 1_000.0 < 3.0
+        assert [(body.markdown, body.notice) for body in chat.bodies()] == [("Here.", "")]
+
+    virtual_time.run(main())
+
+
+def test_a_last_reply_does_not_wait_for_those_that_ended() -> None:
+    """When the others are done the pace is that of a lone answer again."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        tools = ReplyTools(chat, Budget(), OpenReplies(), virtual_time.now)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(30):
+                tasks.create_task(Stage(chat, tools=tools).play(words(20, 2.0)))
+            lone = Stage(chat, tools=tools)
+            tasks.create_task(lone.play(words(900, 90.0)))
+        (last,) = [shown for shown in chat.messages.values() if len(shown.body.markdown.split()) == 900]
+        times = [at for at, _ in last.versions]
+        assert max(after - before for before, after in pairwise(times)) < 65.0
 
     virtual_time.run(main())
 

@@ -66,6 +66,13 @@ def test_a_single_remark_over_the_bound_is_cut() -> None:
     assert (len(cut), cut[:6], cut[-2:]) == (CONTEXT_CHARS, "Ben: x", "x…")
 
 
+def test_a_remark_that_fills_the_bound_leaves_no_room() -> None:
+    """Nothing of an older one is begun."""
+    newest = "x" * (CONTEXT_CHARS - len("Ben: ") - 1)
+    asked = told(turn("so?"), [ContextMessage("1.0", "UBEN", "old"), ContextMessage("2.0", "UBEN", newest)])
+    assert asked.splitlines()[1:-2] == [f"Ben: {newest}"]
+
+
 def test_the_agents_own_words_are_marked() -> None:
     """In a retold thread the agent recognises itself."""
     past = [ContextMessage("1.0", "UBOT", "It is sunny.", from_agent=True), ContextMessage("2.0", "UBEN", "really?")]

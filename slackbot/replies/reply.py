@@ -13,7 +13,7 @@ from slackbot.domain import Body, PartRecord, PartRef, Source, ThreadKey
 from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone
 from slackbot.ports import Chat
 from slackbot.replies.answer import Answer
-from slackbot.replies.pace import OpenReplies, edit_interval
+from slackbot.replies.pace import LONG_SECONDS, OpenReplies, edit_interval
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +37,13 @@ FINAL_PATIENCE = 3.0
 class _Shown:
     """A part as Slack shows it. ``ts`` is empty while it is not there, ``body`` is None while it is unknown.
 
-    ``length`` is how much of the agent's text it shows.
+    ``length`` is how much of the agent's text it shows. ``left``: it stays as it is, the rest went below.
     """
 
     ts: str = ""
     body: Body | None = None
     length: int = 0
+    left: bool = False
     edits: int = 0
     edited_at: float = float("-inf")
     unconfirmed: int = 0
@@ -89,6 +90,7 @@ class Reply:
         self._changed = asyncio.Event()
         self._status = THINKING
         self._shown: dict[int, _Shown] = {part.index: _Shown(part.ts) for part in earlier}
+        self._left_over: list[str] = []
         self._settled = 0
         """Parts, from the first, that are shown as they will stay."""
 
@@ -149,14 +151,14 @@ class Reply:
         said = self._status
         while not self._answer.count:
             self._changed.clear()
-            if 0 not in self._shown and self._now() >= deadline:
-                await self._placeholder(STILL_WORKING)
+            if 0 not in self._shown and self._now() >= deadline and not await self._placeholder(STILL_WORKING):
+                deadline = self._now() + LONGEST_WAIT
             if 0 not in self._shown and self._status != said:
                 said = self._status
                 await self._chat.set_status(self._thread, self._status)
             await self._news(None if 0 in self._shown else max(0.0, deadline - self._now()))
 
-    async def _placeholder(self, words: str) -> None:
+    async def _placeholder(self, words: str) -> bool:
         body = Body(notice=words)
         shown = self._shown.get(0)
         try:
@@ -165,6 +167,7 @@ class Reply:
             else:
                 await self._chat.edit(self._thread, shown.ts, body)
                 shown.body = body
+                await self._record(PartRecord(0, shown.ts, placeholder=True))
         except MessageGone:
             self._shown.pop(0, None)
         except (ChatRateLimited, ChatUnavailable, BodyRefused) as error:
@@ -172,6 +175,8 @@ class Reply:
             if shown is None:
                 self._shown.pop(0, None)
             log.info("placeholder.failed", extra={"turn": self._turn_id, "error": str(error)})
+            return False
+        return True
 
     # --- while it grows ---
 
@@ -182,14 +187,14 @@ class Reply:
             shown = self._shown.get(index)
             if shown is None or not shown.ts:
                 return await self._post_part(index)
-            if shown.body is not None and _looks_alike(shown.body, body):
+            if shown.left or (shown.body is not None and _looks_alike(shown.body, body)):
                 if index == self._settled and self._answer.is_final(index):
                     self._settled += 1
                 continue
             wait = self._edit_wait(index, shown)
             if wait > FINAL_PATIENCE and self._can_leave(index, shown):
                 # The rest goes below, where there is room, instead of waiting for the right to change this message.
-                self._answer.split(index, shown.length)
+                self._leave(index, shown)
                 return 0.0
             return wait or await self._edit(index, shown)
         return None
@@ -206,8 +211,17 @@ class Reply:
         return 0.0
 
     def _can_leave(self, index: int, shown: _Shown) -> bool:
-        """Whether a part may stay as it is: it shows a piece of this very answer, and nothing stands below it."""
-        return self._answer.is_final(index) and shown.length > 0 and not self._stands(index + 1)
+        """Whether a part need not be changed: it is known what it shows, and nothing stands below it."""
+        return self._answer.is_final(index) and not shown.unconfirmed and not self._stands(index + 1)
+
+    def _leave(self, index: int, shown: _Shown) -> None:
+        if shown.length:
+            self._answer.split(index, shown.length)
+            shown.left = True
+        else:
+            # No word of the answer is lost with a placeholder: the part is posted anew.
+            self._left_over.append(shown.ts)
+            shown.ts = ""
 
     def _stands(self, index: int) -> bool:
         return index in self._shown and bool(self._shown[index].ts)
@@ -221,13 +235,18 @@ class Reply:
         open_replies = self._open_replies.count(team)
         surplus = self._budget.free(team, "chat.update", now) - open_replies
         pause = edit_interval(edits=shown.edits, shown_chars=shown.length, open_replies=open_replies, surplus=surplus)
-        if (wait := shown.edited_at + pause - now) > 0:
-            return wait
-        return self._budget.take(team, "chat.update", now, keep=open_replies)
+        wait = shown.edited_at + pause - now
+        if wait <= 0:
+            wait = self._budget.take(team, "chat.update", now, keep=open_replies)
+        # By then other replies may have ended: a look at the pace costs nothing.
+        return min(wait, LONG_SECONDS)
 
     async def _edit(self, index: int, shown: _Shown) -> float:
         body, length = self._answer.body(index), self._answer.length(index)
         final = self._answer.is_final(index)
+        if length and not shown.length:
+            # Before the edit: what people have read must never count as a placeholder.
+            await self._record(PartRecord(index, shown.ts))
         try:
             await self._chat.edit(self._thread, shown.ts, body)
         except ChatRateLimited as error:
@@ -237,8 +256,7 @@ class Reply:
         except BodyRefused as error:
             if final:
                 return self._smaller(index, error)
-            shown.edited_at = self._now() + REFUSED_PAUSE
-            return 0.0
+            return REFUSED_PAUSE
         except ChatUnavailable as error:
             return self._later(index, shown, error)
         shown.body, shown.length = body, length
@@ -248,8 +266,9 @@ class Reply:
         return 0.0
 
     def _later(self, index: int, shown: _Shown, error: ChatUnavailable) -> float:
-        """Slack is away: seconds until the next try, for a while."""
+        """Slack is away: seconds until the next try, for a while. What the message shows by now is not known."""
         shown.unconfirmed += 1
+        shown.body = None
         if shown.unconfirmed > UNCONFIRMED_TRIES:
             raise error
         log.warning("part.unconfirmed", extra={"turn": self._turn_id, "part": index, "error": str(error)})
@@ -303,12 +322,13 @@ class Reply:
             await self._news(left)
 
     async def _clean_up(self) -> None:
-        """Messages of an earlier try that the new answer does not need."""
-        for index in sorted(index for index in self._shown if index >= self._answer.count):
+        """Messages that the answer does not need: of an earlier try, and placeholders that could not be changed."""
+        spare = sorted(index for index in self._shown if index >= self._answer.count)
+        for ts in [*self._left_over, *(self._shown.pop(index).ts for index in spare)]:
             try:
-                await self._chat.delete(self._thread, self._shown.pop(index).ts)
+                await self._chat.delete(self._thread, ts)
             except ChatError as error:
-                log.warning("part.left_over", extra={"turn": self._turn_id, "part": index, "error": str(error)})
+                log.warning("part.left_over", extra={"turn": self._turn_id, "ts": ts, "error": str(error)})
 
 
 def _looks_alike(shown: Body, wanted: Body) -> bool:

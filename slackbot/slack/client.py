@@ -129,12 +129,14 @@ class SlackChat:
             except ChatUnavailable as error:
                 tries += 1
                 not_sent = isinstance(error, NotSent)
-                if tries > POST_RETRIES or not (not_sent or part):
+                if not (not_sent or part) or (not_sent and tries > POST_RETRIES):
                     raise
                 await self._sleep(RETRY_PAUSE * 2.0**tries)
                 # It may be there although no answer came; without metadata nobody could tell, hence no second try.
                 if part and not not_sent and (ts := await self._posted(thread, part, error)):
                     return ts
+                if tries > POST_RETRIES:
+                    raise
 
     async def _posted(self, thread: ThreadKey, part: PartRef, error: ChatUnavailable) -> str:
         try:

@@ -1,7 +1,6 @@
 """How Noxus's HTTP answers read: what a failed call means, and whether and when to try it again. Pure.
 
-Statuses, error bodies and headers follow the released SDK (``errors.py`` and ``client.py`` of
-https://pypi.org/project/noxus-sdk/).
+Statuses, error bodies and headers follow the released SDK (``errors.py`` and ``client.py`` of noxus-sdk 0.6.0).
 """
 
 from __future__ import annotations

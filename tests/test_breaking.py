@@ -252,42 +252,36 @@ def bot(world: World, request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
 # --- deaths and stops ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
-        pytest.param("/wait 9", lambda replies: True, id="before the first text"),
-        pytest.param("/words 60 rate=30", lambda replies: len("".join(replies)) > 60, id="mid-answer"),
-        pytest.param("/long 10500 rate=3000", lambda replies: len(replies) > 1, id="at a rollover"),
-    ],
-)
-def test_a_killed_process_leaves_a_sentence_and_retry_and_asks_nothing_twice(
-    world: World, bot: Bot, text: str, moment: Callable[[list[str]], bool]
-) -> None:
-    """After kill -9 the next process ends the turn visibly, and only a press of Retry submits the question again."""
+def test_a_killed_process_leaves_a_sentence_and_retry_and_asks_nothing_twice(world: World, bot: Bot) -> None:
+    """After kill -9 before the first text, mid-answer and at a rollover turns end visibly; only Retry asks again."""
     bot.start()
-    question = bot.ask(text)
-    until(lambda: world.asked()[question.mark] and moment(question.replies()), "the moment to die")
+    silent = bot.ask("/wait 9", channel="random")
+    growing = bot.ask("/words 60 rate=12", channel="partners")
+    rolling = bot.ask("/long 12000 rate=3000")
+    questions = (silent, growing, rolling)
+    until(lambda: world.asked().total() == 3 and growing.replies() and len(rolling.replies()) > 1, "the moment to die")
     bot.die()
     bot.start()
-    assert bot.settled(1) == Counter(failed=1)
-    *_, last = question.replies()
-    assert INTERRUPTED in last
-    assert last.endswith(RETRY)
-    assert world.asked()[question.mark] == 1
-    if "/words" in text:
-        question.press_retry()
-        until(lambda: bot.states()["done"], "the second try is done")
-        [answer] = question.replies()
-        assert len(answer.split()) == 60
-        assert world.asked()[question.mark] == 2
+    assert bot.settled(3) == Counter(failed=3)
+    for question in questions:
+        *_, last = question.replies()
+        assert INTERRUPTED in last
+        assert last.endswith(RETRY)
+    assert [len(question.replies()) for question in questions] == [1, 2, 3]
+    assert [world.asked()[question.mark] for question in questions] == [1, 1, 1]
+    rolling.press_retry()
+    until(lambda: bot.states()["done"], "the second try is done")
+    assert len(rolling.replies()) == 2
+    assert not any(INTERRUPTED in reply for reply in rolling.replies())
+    assert [world.asked()[question.mark] for question in questions] == [1, 1, 2]
 
 
 def test_deaths_in_a_row_lose_nothing_and_ask_nothing_twice(world: World, bot: Bot) -> None:
     """Killed again and again at any moment, each question still ends in an answer or a sentence with Retry."""
     bot.start()
     questions = []
-    for pause in (0.0, 0.1, 0.25, 0.6):
-        questions += [bot.ask(text, channel="random") for text in ("/say fine", "/words 20 rate=40")]
+    for pause, channel in ((0.0, "general"), (0.2, "random")):
+        questions += [bot.ask(text, channel=channel) for text in ("/say fine", "/words 20 rate=40")]
         time.sleep(pause)
         bot.die()
         bot.start()
@@ -321,37 +315,37 @@ def test_a_second_signal_ends_running_answers_at_once_and_in_words(world: World,
 
 
 def test_a_flood_is_answered_or_refused_in_words_in_order_and_once(world: World, bot: Bot, database_url: str) -> None:
-    """24 messages in 6 threads by 3 people within a second: the allowed ones are answered, the others told why."""
+    """18 messages in 6 threads by 3 people within a second: the allowed ones are answered, the others told why."""
     bot.settings["SLACKBOT_TURNS_PER_USER_PER_MINUTE"] = "5"
     bot.start()
     places = ("general", "random", "partners")
     roots = [bot.ask("/say 0", user=("ada", "ben")[n % 2], channel=places[n % 3]) for n in range(6)]
     until(lambda: bot.states().total() == len(roots), "the threads have begun")
     questions = [*roots]
-    for n in range(1, 4):
-        questions += [bot.ask(f"/say {n}", user=("ada", "ben", "olga")[n % 3], under=root) for root in roots]
-    assert bot.settled(24) == Counter(done=24)
+    for n in (1, 2):
+        questions += [bot.ask(f"/say {n}", user=("ada", "ben", "olga")[n], under=root) for root in roots]
+    assert bot.settled(18) == Counter(done=18)
     replies = [root.replies() for root in roots]
-    assert list(map(len, replies)) == [4] * 6
+    assert list(map(len, replies)) == [3] * 6
     answers = [[reply for reply in thread if reply.isdigit()] for thread in replies]
-    assert sum(map(len, answers)) == 15
+    assert sum(map(len, answers)) == 13
     assert all(answered == sorted(answered) for answered in answers)
     refusals = [reply for thread in replies for reply in thread if not reply.isdigit()]
     assert all("a lot of questions" in refusal for refusal in refusals)
-    assert sorted(world.asked()[question.mark] for question in questions) == [0] * 9 + [1] * 15
+    assert sorted(world.asked()[question.mark] for question in questions) == [0] * 5 + [1] * 13
 
 
 def test_lost_connections_lose_no_message(world: World, bot: Bot) -> None:
     """Sockets that are closed or cut while messages come in cost time, but no message and no second answer."""
     bot.start()
     questions = []
-    for how in ("abort", "refresh_requested", "abort", "warning", "abort"):
+    for how in ("abort", "refresh_requested", "abort"):
         questions.append(bot.ask("/say before", channel="random"))
         world.slack_does("disconnect", reason=how)
         questions.append(bot.ask("/say after", channel="partners"))
     assert bot.settled(len(questions)) == Counter(done=len(questions))
-    assert [question.replies() for question in questions] == [["before"], ["after"]] * 5
-    assert [world.asked()[question.mark] for question in questions] == [1] * 10
+    assert [question.replies() for question in questions] == [["before"], ["after"]] * 3
+    assert [world.asked()[question.mark] for question in questions] == [1] * 6
 
 
 def test_slack_in_trouble_costs_time_and_no_word(world: World, bot: Bot) -> None:
@@ -360,17 +354,14 @@ def test_slack_in_trouble_costs_time_and_no_word(world: World, bot: Bot) -> None
     for fault in (
         {"method": "chat.postMessage", "error": "ratelimited", "retry_after": 1},
         {"method": "chat.postMessage", "drop": "after"},
-        {"method": "chat.postMessage", "status": 500},
         {"method": "chat.update", "drop": "before"},
-        {"method": "chat.update", "status": 500},
-        {"method": "chat.update", "drop": "after"},
+        {"method": "chat.update", "status": 500, "after": 1},
     ):
         world.slack_does("faults", **fault)
-    questions = [bot.ask("/words 50 rate=25", channel="general") for _ in range(2)]
-    assert bot.settled(2) == Counter(done=2)
-    for question in questions:
-        [answer] = question.replies()
-        assert len(answer.split()) == 50
+    question = bot.ask("/words 25 rate=15")
+    assert bot.settled(1) == Counter(done=1)
+    [answer] = question.replies()
+    assert len(answer.split()) == 25
 
 
 # --- Noxus -----------------------------------------------------------------------------------------------------------
@@ -388,7 +379,7 @@ NOXUS_TROUBLES: list[tuple[dict[str, Any], str]] = [
 
 def test_noxus_in_trouble_is_one_sentence_and_retry(world: World, bot: Bot) -> None:
     """Whatever Noxus answers or does not, the thread shows one sentence, and Retry works once Noxus is well."""
-    bot.settings |= {"SLACKBOT_IDLE_SECONDS": "1.5", "SLACKBOT_TURN_SECONDS": "6"}
+    bot.settings |= {"SLACKBOT_IDLE_SECONDS": "1", "SLACKBOT_TURN_SECONDS": "6"}
     bot.start()
     questions = []
     for number, (fault, sentence) in enumerate(NOXUS_TROUBLES, start=1):
@@ -413,18 +404,18 @@ def test_noxus_in_trouble_is_one_sentence_and_retry(world: World, bot: Bot) -> N
 def test_a_locked_database_costs_an_answer_nothing(world: World, bot: Bot) -> None:
     """Somebody holds the SQLite file while an answer ends: it stays as it is and is recorded later."""
     bot.start()
-    question = bot.ask("/words 30 rate=20", channel="partners")
+    question = bot.ask("/words 12 rate=12", channel="partners")
     until(question.replies, "the answer grows")
     other = sqlite3.connect(bot.database_url.removeprefix("sqlite:///"), isolation_level=None)
     try:
         other.execute("BEGIN EXCLUSIVE")
-        until(lambda: len(question.replies()[0].split()) == 30, "the answer is whole")
+        until(lambda: len(question.replies()[0].split()) == 12, "the answer is whole")
         until(lambda: bot.events("turn.unrecorded"), "the database was missed")
     finally:
         other.close()
     assert bot.settled(1) == Counter(done=1)
     [answer] = question.replies()
-    assert len(answer.split()) == 30
+    assert len(answer.split()) == 12
 
 
 def test_a_full_disk_costs_the_ack_and_not_the_message(world: World, bot: Bot) -> None:

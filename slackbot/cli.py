@@ -1,4 +1,4 @@
-"""The command line: ``run``, ``demo``, ``probe``, ``migrate``.
+"""The command line: ``run``, ``demo``, ``probe``, ``migrate``, ``feedback``.
 
 Everything heavy is imported by the command that needs it, so that ``--help`` and ``--version`` answer at once.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from slackbot import __version__
@@ -79,6 +81,20 @@ def _parser() -> argparse.ArgumentParser:
         description="Create or update the tables in DATABASE_URL. run and demo do it by themselves.",
     )
     migrate.set_defaults(command=_migrate)
+
+    feedback = commands.add_parser(
+        "feedback",
+        help="list what people think of answers",
+        description="List the thumbs up and down in DATABASE_URL, newest first.",
+    )
+    form = feedback.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="print one JSON object a line")
+    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="print CSV with a header")
+    feedback.add_argument(
+        "--since", metavar="DATE", type=_since, help="only from this day on (UTC): 2026-11-01, or 7d for 7 days ago"
+    )
+    feedback.add_argument("--limit", metavar="N", type=_many, help="only the newest N")
+    feedback.set_defaults(command=_feedback, form="table")
     return parser
 
 
@@ -158,6 +174,23 @@ def _migrate(_arguments: argparse.Namespace) -> None:
     print(f"{settings.database_shown} is up to date.")
 
 
+def _feedback(arguments: argparse.Namespace) -> None:
+    from slackbot import logs
+    from slackbot.config import load_common_settings
+    from slackbot.feedback import listed
+    from slackbot.store import StoreError
+    from slackbot.store.migrate import is_current
+
+    settings = load_common_settings()
+    logs.setup(settings.log_level, settings.log_format, settings.secrets())
+    url = settings.database_url.get_secret_value()
+    if not is_current(url):
+        raise StoreError(f"{settings.database_shown} lacks the tables of this version: run slackbot migrate")
+    if text := asyncio.run(listed(url, arguments.since, arguments.limit, arguments.form)):
+        with contextlib.suppress(BrokenPipeError):  # head has seen enough
+            print(text)
+
+
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port number (0 to 65535)")
@@ -171,6 +204,21 @@ def _id(kinds: str) -> Callable[[str], str]:
         return text
 
     return check
+
+
+def _since(text: str) -> float:
+    try:
+        if text[-1:] == "d" and text[:-1].isdecimal():
+            return (datetime.now(UTC) - timedelta(days=int(text[:-1]))).timestamp()
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a day such as 2026-11-01 nor days such as 7d") from error
+
+
+def _many(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 10**9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return int(text)
 
 
 def _leaves(errors: ExceptionGroup[Exception]) -> Iterator[Exception]:

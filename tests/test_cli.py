@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 import slackbot
 from slackbot import cli
 from slackbot.errors import ChatError
+from slackbot.store.migrate import upgrade
+from tests.stored import accept, claimed, message, stores
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,7 +48,7 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    for command in ("run", "demo", "migrate"):
+    for command in ("run", "demo", "migrate", "feedback"):
         assert f"\n    {command} " in text
 
 
@@ -80,13 +83,20 @@ def test_wrong_command_line(tmp_path: Path) -> None:
         (("demo", "--port", "99999"), "'99999' is not a port number"),
         (("demo", "--port", "-1"), "'-1' is not a port number"),
         (("demo", "--port", "x"), "'x' is not a port number"),
+        (("feedback", "--since", "yesterday"), "'yesterday' is neither a day such as 2026-11-01 nor days such as 7d"),
+        (("feedback", "--since", "2026-13-01"), "'2026-13-01' is neither"),
+        (("feedback", "--since", "99999999d"), "'99999999d' is neither"),
+        (("feedback", "--since", "d"), "'d' is neither"),
+        (("feedback", "--limit", "0"), "'0' is not a number from 1 up"),
+        (("feedback", "--limit", "ten"), "'ten' is not a number from 1 up"),
+        (("feedback", "--json", "--csv"), "not allowed with argument"),
     ):
         done = run(*arguments, cwd=tmp_path)
         assert done.returncode == 2
         assert words in done.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "migrate"])
+@pytest.mark.parametrize("command", ["run", "migrate", "feedback"])
 def test_wrong_settings(command: str, tmp_path: Path) -> None:
     """Wrong settings are listed on stderr without a traceback, exit code 2."""
     done = run(command, cwd=tmp_path, DATABASE_URL="mysql://me:secret@host/db")
@@ -128,6 +138,40 @@ def test_migrate(tmp_path: Path) -> None:
     assert (tmp_path / "new.db").stat().st_size > 0
 
 
+def test_feedback(tmp_path: Path) -> None:
+    """It needs no tokens, says how to make a database that is not there, and lists what one holds."""
+    url = "sqlite:///bot.db"
+    for revision in (None, "0001"):
+        if revision:
+            upgrade(f"sqlite:///{tmp_path / 'bot.db'}", revision)
+        done = run("feedback", cwd=tmp_path, DATABASE_URL=url)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"slackbot: {url} lacks the tables of this version: run slackbot migrate\n"
+        assert (tmp_path / "bot.db").exists() is bool(revision)
+    upgrade(f"sqlite:///{tmp_path / 'bot.db'}")
+    done = run("feedback", cwd=tmp_path, DATABASE_URL=url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "no feedback\n", "")
+    asyncio.run(_rated(f"sqlite:///{tmp_path / 'bot.db'}", 3))
+    for arguments, lines, words in (
+        ((), 5, "3 listed: 2 good, 1 bad"),
+        (("--since", "1d", "--limit", "2", "--csv"), 3, ",good,U2,T1,C1,"),
+        (("--since", "2020-01-01", "--json"), 3, '"opinion": "bad"'),
+        (("--since", "2999-01-01", "--json"), 0, ""),
+    ):
+        done = run("feedback", *arguments, cwd=tmp_path, DATABASE_URL=url)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(done.stdout.splitlines()) == lines
+        assert words in done.stdout
+
+
+async def _rated(url: str, opinions: int) -> None:
+    async with stores(url, 1) as [store]:
+        await accept(store, message(1))
+        turn = await claimed(store)
+        for n in range(opinions):
+            await store.rate(turn.id, "T1", "C1", f"U{n}", good=n != 1)
+
+
 def test_failures_are_sentences(tmp_path: Path) -> None:
     """What the machine refuses (a port in use, a folder without write permission) is one sentence, exit code 1."""
     blocked = tmp_path / "folder.db"
@@ -148,7 +192,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.main(["migrate"]) == 130
 
 
-@pytest.mark.parametrize("command", ["run", "migrate"])
+@pytest.mark.parametrize("command", ["run", "migrate", "feedback"])
 def test_exit_code_of_wrong_settings(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,9 +17,12 @@ from alembic.util import CommandError
 from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.engine import Engine
 
-from slackbot.store import StoreError
-from slackbot.store.migrate import current, downgrade, newest, upgrade
+from slackbot.domain import PartRecord
+from slackbot.store import Counts, Pressed, StoreError
+from slackbot.store.migrate import current, downgrade, is_current, newest, upgrade
 from slackbot.store.models import Base
+from tests.databases import Raw
+from tests.stored import claimed, stores
 
 
 def engine(url: str) -> Engine:
@@ -58,7 +61,7 @@ def index_definitions(url: str) -> list[str]:
     query = (
         "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
         if url.startswith("sqlite")
-        else "SELECT indexdef FROM pg_indexes WHERE tablename IN ('conversations', 'turns', 'parts')"
+        else "SELECT indexdef FROM pg_indexes WHERE tablename IN ('conversations', 'turns', 'parts', 'feedback')"
     )
     opened = engine(url)
     with opened.connect() as connection:
@@ -76,6 +79,68 @@ def test_downgrade_leaves_nothing(empty_database_url: str) -> None:
     opened.dispose()
     upgrade(empty_database_url)
     assert current(empty_database_url) == newest()
+
+
+async def test_rows_of_an_earlier_version_live_on(empty_database_url: str) -> None:
+    """What 0001 stored is there afterwards, runs, and can be tried again, stopped and rated; taken back, it is there
+    too."""
+    upgrade(empty_database_url, "0001")
+    sql = Raw(empty_database_url)
+    sql(
+        "INSERT INTO conversations (team_id, channel_id, root_ts, channel_kind, mention_only, needs_past, is_shared,"
+        " created_at) VALUES ('T1', 'C1', '1.0', 'channel', 1 = 0, 1 = 0, 1 = 0, 5)"
+    )
+    for state, at in (("done", "1.0"), ("failed", "2.0"), ("running", "3.0"), ("queued", "4.0")):
+        sql(
+            "INSERT INTO turns (conversation_id, team_id, channel_id, ts, user_id, kind, state, text, is_reply,"
+            " attempt, available_at, accepted_at, lease_until)"
+            " VALUES (1, 'T1', 'C1', %s, 'U1', 'ask', %s, 'words', 1 = 0, 1, 5, 5, 6)",
+            at,
+            state,
+        )
+    sql("INSERT INTO parts (turn_id, \"index\", ts, placeholder) VALUES (1, 0, '1.5', 1 = 0)")
+    upgrade(empty_database_url)
+    async with stores(empty_database_url, 1) as [store]:
+        turn = await claimed(store)
+        assert (turn.ts, turn.text, turn.waited, turn.stopped_by, turn.shown) == ("3.0", "words", False, None, False)
+        assert await store.parts(1) == [PartRecord(0, "1.5")]
+        assert await store.request_stop(turn.id, "T1", "C1", "U1") is Pressed.DONE
+        assert await store.retry(2, "T1", "C1", "U1") is Pressed.DONE
+        assert await store.rate(1, "T1", "C1", "U1", good=True)
+        assert (await store.counts()) == Counts(queued=2, running=1)
+    downgrade(empty_database_url, "0001")
+    assert sql("SELECT ts, state, text FROM turns ORDER BY ts") == [
+        ("1.0", "done", "words"),
+        ("2.0", "queued", "words"),
+        ("3.0", "running", "words"),
+        ("4.0", "queued", "words"),
+    ]
+    assert sql("SELECT ts FROM parts") == [("1.5",)]
+    sql.close()
+
+
+def test_a_replica_of_the_version_before_goes_on(database_url: str, sql: Raw) -> None:
+    """While replicas are replaced one by one, an older one stores a message in the newer table."""
+    sql(
+        "INSERT INTO conversations (team_id, channel_id, root_ts, channel_kind, mention_only, needs_past, is_shared,"
+        " created_at) VALUES ('T1', 'C1', '1.0', 'channel', 1 = 0, 1 = 0, 1 = 0, 5)"
+    )
+    sql(
+        "INSERT INTO turns (conversation_id, team_id, channel_id, ts, user_id, kind, state, is_reply, attempt,"
+        " available_at, accepted_at) VALUES (1, 'T1', 'C1', '1.0', 'U1', 'ask', 'queued', 1 = 0, 1, 5, 5)"
+    )
+    assert sql("SELECT waited, stopped_by, shown_at FROM turns") == [(False, None, None)]
+
+
+def test_whether_a_database_is_current_is_told_without_making_one(empty_database_url: str, tmp_path: Path) -> None:
+    """Empty and older ones are not, migrated ones are; a missing file stays missing."""
+    assert not is_current(empty_database_url)
+    upgrade(empty_database_url, "0001")
+    assert not is_current(empty_database_url)
+    upgrade(empty_database_url)
+    assert is_current(empty_database_url)
+    assert not is_current(f"sqlite:///{tmp_path}/missing.db")
+    assert not (tmp_path / "missing.db").exists()
 
 
 def test_upgrading_twice_changes_nothing(database_url: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from slackbot.domain import ChannelKind, ContextMessage, Notice, PartRecord, ThreadKey, TurnKind
 from slackbot.routing import Ignore, KeepAsContext, RunTurn, Say, StartAfresh, ThreadFacts
-from slackbot.store import Counts, DatabaseInUse, Retry, Store, StoreError
+from slackbot.store import Counts, DatabaseInUse, Pressed, Store, StoreError
 from slackbot.store.migrate import upgrade
 from tests.databases import Raw
 from tests.stored import LEASE, accept, claimed, drain, facts, message, stores, ts
@@ -193,7 +193,7 @@ async def test_a_failed_turn_keeps_its_words_for_retry(store: Store, sql: Raw) -
     await store.mark_submitted(turn.id, "me")
     assert await store.fail(turn.id, "me", "agent_busy")
     assert sql("SELECT error, text, owner FROM turns") == [("agent_busy", "message 1", None)]
-    assert await store.retry(turn.id, "T1", "C1", "U1") is Retry.REQUEUED
+    assert await store.retry(turn.id, "T1", "C1", "U1") is Pressed.DONE
     again = await claimed(store)
     assert (again.id, again.attempt, again.submitted, again.text) == (turn.id, 2, False, "message 1")
     assert sql("SELECT error, finished_at FROM turns") == [(None, None)]
@@ -203,14 +203,14 @@ async def test_retry_is_for_the_asker_of_a_failed_turn(store: Store) -> None:
     """Everybody else, and every other state, gets a reason."""
     await accept(store, message(1))
     turn = await claimed(store)
-    assert await store.retry(turn.id, "T1", "C1", "U1") is Retry.NOT_FAILED
+    assert await store.retry(turn.id, "T1", "C1", "U1") is Pressed.TOO_LATE
     await store.fail(turn.id, "me", "agent")
-    assert await store.retry(turn.id, "T1", "C1", "U2") is Retry.NOT_ASKER
-    assert await store.retry(turn.id, "T2", "C1", "U1") is Retry.UNKNOWN
-    assert await store.retry(turn.id, "T1", "C2", "U1") is Retry.UNKNOWN
-    assert await store.retry(turn.id + 1, "T1", "C1", "U1") is Retry.UNKNOWN
-    assert await store.retry(turn.id, "T1", "C1", "U1") is Retry.REQUEUED
-    assert await store.retry(turn.id, "T1", "C1", "U1") is Retry.NOT_FAILED
+    assert await store.retry(turn.id, "T1", "C1", "U2") is Pressed.NOT_ASKER
+    assert await store.retry(turn.id, "T2", "C1", "U1") is Pressed.UNKNOWN
+    assert await store.retry(turn.id, "T1", "C2", "U1") is Pressed.UNKNOWN
+    assert await store.retry(turn.id + 1, "T1", "C1", "U1") is Pressed.UNKNOWN
+    assert await store.retry(turn.id, "T1", "C1", "U1") is Pressed.DONE
+    assert await store.retry(turn.id, "T1", "C1", "U1") is Pressed.TOO_LATE
 
 
 async def test_a_retried_turn_waits_for_the_running_one_and_goes_before_newer_ones(store: Store) -> None:
@@ -232,11 +232,12 @@ async def test_only_the_holder_changes_a_turn(store: Store) -> None:
     await accept(store, message(1))
     turn = await claimed(store)
     assert not await store.mark_submitted(turn.id, "other")
+    assert not await store.mark_shown(turn.id, "other")
     assert not await store.finish(turn.id, "other")
     assert not await store.fail(turn.id, "other", "agent")
     assert not await store.postpone(turn.id, "other", 0)
-    assert await store.renew("other", [turn.id], LEASE) == frozenset()
-    assert await store.renew("me", [turn.id, turn.id + 1], LEASE) == {turn.id}
+    assert await store.renew("other", [turn.id], LEASE) == {}
+    assert await store.renew("me", [turn.id, turn.id + 1], LEASE) == {turn.id: None}
     assert await store.finish(turn.id, "me")
     assert not await store.finish(turn.id, "me")
 

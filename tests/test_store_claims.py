@@ -11,7 +11,7 @@ import pytest
 
 from slackbot.domain import Notice, TurnKind
 from slackbot.routing import Say
-from slackbot.store import Retry, Store
+from slackbot.store import Pressed, Store
 from tests.databases import Raw
 from tests.stored import LEASE, accept, claimed, drain, message, stores, ts
 
@@ -165,7 +165,7 @@ async def test_an_expired_turn_is_taken_over_before_newer_ones(replicas: list[St
     turn = await claimed(first, "dead", lease=0.0)
     again = await claimed(second, "heir")
     assert (again.id, again.attempt, again.submitted) == (turn.id, 2, False)
-    assert await first.renew("dead", [turn.id], LEASE) == frozenset()
+    assert await first.renew("dead", [turn.id], LEASE) == {}
     assert not await first.mark_submitted(turn.id, "dead")
     assert not await first.finish(turn.id, "dead")
     assert await drain(second) == []
@@ -176,7 +176,7 @@ async def test_an_expired_submitted_turn_stays_submitted(store: Store) -> None:
     await accept(store, message(1))
     turn = await claimed(store, "dead")
     assert await store.mark_submitted(turn.id, "dead")
-    assert await store.renew("dead", [turn.id], 0.0) == {turn.id}
+    assert await store.renew("dead", [turn.id], 0.0) == {turn.id: None}
     again = await claimed(store, "heir")
     assert (again.id, again.attempt, again.submitted) == (turn.id, 1, True)
 
@@ -195,7 +195,7 @@ async def test_a_lease_that_is_over_sends_nothing(store: Store) -> None:
     await accept(store, message(1))
     turn = await claimed(store, lease=0.0)
     assert not await store.mark_submitted(turn.id, "me")
-    assert await store.renew("me", [turn.id], LEASE) == {turn.id}
+    assert await store.renew("me", [turn.id], LEASE) == {turn.id: None}
     assert await store.mark_submitted(turn.id, "me")
 
 
@@ -219,7 +219,7 @@ async def test_a_postponed_submitted_turn_comes_back_submitted(store: Store, sql
     turn = await claimed(store)
     await store.mark_submitted(turn.id, "me")
     assert await store.postpone(turn.id, "me", 60)
-    assert await store.renew("me", [turn.id], LEASE) == frozenset()
+    assert await store.renew("me", [turn.id], LEASE) == {}
     assert await drain(store) == []
     sql("UPDATE turns SET lease_until = lease_until - 61 WHERE id = %s", turn.id)
     again = await claimed(store)
@@ -232,5 +232,5 @@ async def test_two_presses_on_retry_queue_once(replicas: list[Store]) -> None:
     turn = await claimed(replicas[0])
     await replicas[0].fail(turn.id, "me", "agent")
     presses = [store.retry(turn.id, "T1", "C1", "U1") for store in replicas for _ in range(2)]
-    assert Counter(await asyncio.gather(*presses)) == {Retry.REQUEUED: 1, Retry.NOT_FAILED: 7}
+    assert Counter(await asyncio.gather(*presses)) == {Pressed.DONE: 1, Pressed.TOO_LATE: 7}
     assert (await claimed(replicas[1])).attempt == 2

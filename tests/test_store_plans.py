@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from slackbot.store import Store
+from slackbot.domain import MessageDeleted, MessageEdited
+from slackbot.store import Changed, Store
 from tests.databases import Raw
-from tests.stored import accept, claimed, message
+from tests.stored import accept, claimed, message, ts
 
 TURNS = 20_000
 
@@ -51,6 +52,8 @@ def history(sql: Raw) -> None:
     )
     sql((insert + numbers + values) if sql.on_sqlite else (numbers + insert + values), TURNS)
     sql('INSERT INTO parts (turn_id, "index", ts, placeholder) SELECT id, 0, ts, id < 0 FROM turns')
+    insert = "INSERT INTO feedback (turn_id, user_id, good, given_at) "
+    sql(insert + "SELECT id, 'U1', id > 0, id FROM turns WHERE state = 'done'")
     sql("COMMIT")
     if not sql.on_sqlite:
         # Soon after, PostgreSQL would do so itself.
@@ -88,8 +91,8 @@ def explain(database_url: str, sql: Raw) -> Callable[[str, Any], str]:
 def reads_a_table(plan: str) -> bool:
     """Whether a table is read from end to end. Walking the index of what is queued is what a queue is for."""
     return any(
-        re.match(r"SCAN (turns|parts|conversations)(?!.*INDEX ix_turns_(queued|leases))", line.strip())
-        or re.search(r"Seq Scan on (turns|parts|conversations)", line)
+        re.match(r"SCAN (turns|parts|conversations|feedback)(?!.*INDEX ix_turns_(queued|leases))", line.strip())
+        or re.search(r"Seq Scan on (turns|parts|conversations|feedback)", line)
         for line in plan.splitlines()
     )
 
@@ -106,18 +109,53 @@ async def test_every_statement_of_a_turn_uses_indexes(store: Store, explain: Cal
         await store.context_for(turn)
         await store.speakers(turn.conversation.id)
         await store.parts(turn.id)
+        await store.request_stop(turn.id, "T1", "C1", "U1")
+        await store.request_stop_in(turn.thread, "U1")
+        await store.is_queued(turn.id)
+        await store.mark_shown(turn.id, "me")
         await store.finish(turn.id, "me")
         await store.retry(turn.id, "T1", "C1", "U1")
+        await store.edit_message(MessageEdited("T1", "C1", ts(2), "new words"))
+        await store.drop_message(MessageDeleted("T1", "C1", ts(2)))
+        await store.rate(turn.id, "T1", "C1", "U1", good=True)
+        await store.feedback(since=19_000, limit=20)
         await store.counts()
     explained = 0
     for statement, parameters in statements:
-        if not statement.startswith(("SELECT", "UPDATE", "DELETE")):
+        if not statement.startswith(("SELECT", "UPDATE", "DELETE", "INSERT INTO feedback")):
             continue
         plan = explain(statement, parameters)
         print(statement, plan, sep="\n", end="\n\n")
         assert not reads_a_table(plan), f"{statement}\n{plan}"
         explained += 1
-    assert explained >= 10
+    assert explained >= 20
+
+
+@pytest.mark.usefixtures("history")
+async def test_an_edit_of_any_message_in_slack_is_found_by_its_key(
+    store: Store, explain: Callable[[str, Any], str]
+) -> None:
+    """Most edits and deletions are none of ours: one look into an index says so, and nothing is written."""
+    with heard() as statements:
+        assert await store.edit_message(MessageEdited("T1", "C1", ts(9), "")) is Changed.UNKNOWN
+        assert await store.drop_message(MessageDeleted("T1", "C1", ts(9))) is Changed.UNKNOWN
+    asked = [found for found in statements if "turns" in found[0]]
+    assert len(asked) == 2
+    for statement, parameters in asked:
+        assert statement.startswith("SELECT")
+        assert re.search("uq_turns_ts_channel_id_team_id|sqlite_autoindex_turns_1", explain(statement, parameters))
+
+
+@pytest.mark.usefixtures("history")
+async def test_feedback_is_read_in_order(store: Store, explain: Callable[[str, Any], str]) -> None:
+    """The newest few are found without sorting all."""
+    with heard() as statements:
+        await store.feedback(limit=20)
+    [(statement, parameters)] = [found for found in statements if "feedback" in found[0]]
+    plan = explain(statement, parameters)
+    print(plan)
+    assert "ix_feedback_given" in plan
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plan
 
 
 @pytest.mark.usefixtures("history")

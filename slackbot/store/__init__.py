@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from slackbot.store.errors import DatabaseInUse, StoreError
 from slackbot.store.store import Store
-from slackbot.store.values import Accepted, Counts, Retry
+from slackbot.store.values import Accepted, Changed, Counts, Feedback, Pressed
 
-__all__ = ["Accepted", "Counts", "DatabaseInUse", "Retry", "Store", "StoreError"]
+__all__ = ["Accepted", "Changed", "Counts", "DatabaseInUse", "Feedback", "Pressed", "Store", "StoreError"]

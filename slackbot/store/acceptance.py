@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,16 +16,26 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    not_,
     or_,
     select,
     update,
 )
 from sqlalchemy.orm import aliased
 
-from slackbot.domain import ChannelKind, Conversation, InboundMessage, ThreadKey, TurnKind, TurnState
+from slackbot.domain import Attachment, ChannelKind, Conversation, InboundMessage, ThreadKey, TurnKind, TurnState
 from slackbot.routing import Decision, Ignore, KeepAsContext, RunTurn, Say, StartAfresh, ThreadFacts
 from slackbot.store.engine import Database
-from slackbot.store.models import ConversationRow, PartRow, TurnRow, epoch_now, is_ordered, is_queued, is_running
+from slackbot.store.models import (
+    ConversationRow,
+    PartRow,
+    TurnRow,
+    epoch_now,
+    is_deleted,
+    is_ordered,
+    is_queued,
+    is_running,
+)
 from slackbot.store.values import Accepted
 
 Decide: TypeAlias = Callable[[ThreadFacts], Decision]
@@ -58,6 +68,7 @@ def take_in(database: Database, connection: Connection, arrival: Arrival) -> Acc
     if conversation_id is None:
         conversation_id = _start_conversation(database, connection, thread, message.channel_kind)
     kind, notice = _kind(decision)
+    waiting = kind in {TurnKind.ASK, TurnKind.RESET} and bool(row.busy)
     values = {
         "conversation_id": conversation_id,
         "team_id": message.team_id,
@@ -67,10 +78,11 @@ def take_in(database: Database, connection: Connection, arrival: Arrival) -> Acc
         "kind": kind.value,
         "state": (TurnState.DONE if kind is TurnKind.CONTEXT else TurnState.QUEUED).value,
         "text": message.text if kind in {TurnKind.ASK, TurnKind.CONTEXT} else None,
-        "attachments": [[file.id, file.name] for file in message.attachments],
+        "attachments": stored_attachments(message.attachments),
         "notice": notice,
         "is_reply": message.is_reply,
         "attempt": 1,
+        "waited": waiting,
     }
     turn_id = connection.execute(database.insert_new(TurnRow), values).scalar_one_or_none()
     if turn_id is None:
@@ -82,7 +94,11 @@ def take_in(database: Database, connection: Connection, arrival: Arrival) -> Acc
             .where(ConversationRow.id == conversation_id)
             .values(mention_only=decision.mention_only)
         )
-    return Accepted(decision, turn_id=turn_id, waiting=kind in {TurnKind.ASK, TurnKind.RESET} and bool(row.busy))
+    return Accepted(decision, turn_id=turn_id, waiting=waiting)
+
+
+def stored_attachments(files: Iterable[Attachment]) -> list[list[str]]:
+    return [[file.id, file.name] for file in files]
 
 
 def _duplicate(turn_id: int | None) -> Accepted:
@@ -128,7 +144,7 @@ _IS_THREAD = and_(
 def _known() -> Select[Any]:
     """Everything that a decision needs, in one round trip. Each part is a look into an index."""
     asked, turn = aliased(TurnRow), aliased(TurnRow)
-    here = turn.conversation_id == ConversationRow.id
+    here = and_(turn.conversation_id == ConversationRow.id, not_(is_deleted(turn)))
     newest_ask = (
         select(turn.id)
         .where(here, turn.kind == TurnKind.ASK.value)

@@ -118,6 +118,9 @@ _LOAD = (
         TurnRow.attempt,
         TurnRow.submitted_at,
         TurnRow.accepted_at,
+        TurnRow.waited,
+        TurnRow.stopped_by,
+        TurnRow.shown_at,
         ConversationRow.id.label("conversation_id"),
         ConversationRow.team_id,
         ConversationRow.channel_id,
@@ -127,6 +130,7 @@ _LOAD = (
         ConversationRow.mention_only,
         ConversationRow.needs_past,
         ConversationRow.is_shared,
+        ConversationRow.sent_files,
     )
     .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
     .where(TurnRow.id == bindparam("turn_id"))
@@ -144,6 +148,7 @@ def _turn(row: Row[*tuple[Any, ...]]) -> Turn:
             mention_only=row.mention_only,
             needs_past=row.needs_past,
             is_shared=row.is_shared,
+            sent_files=frozenset(row.sent_files or ()),
         ),
         kind=TurnKind(row.kind),
         ts=row.ts,
@@ -155,6 +160,9 @@ def _turn(row: Row[*tuple[Any, ...]]) -> Turn:
         attempt=row.attempt,
         submitted=row.submitted_at is not None,
         accepted_at=row.accepted_at,
+        waited=row.waited,
+        stopped_by=row.stopped_by,
+        shown=row.shown_at is not None,
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, Executable, Row, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
@@ -175,6 +175,21 @@ class Database:
         with own_errors():
             async with asyncio.timeout(OPERATION_SECONDS), self._turnstile, self._writer.begin() as connection:
                 yield connection
+
+    async def read(self, statement: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
+        """The rows of one statement."""
+        async with self.reading() as connection:
+            return (await connection.execute(statement)).all()
+
+    async def write(self, statement: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
+        """One statement as a transaction of its own, and the rows it returns. A value it refuses is a ``StoreError``
+        too."""
+        try:
+            async with self.writing() as connection:
+                result = await connection.execute(statement)
+                return result.all() if result.returns_rows else ()
+        except (DataError, UnicodeError) as error:
+            raise StoreError(f"the database refuses a value: {type(error).__name__}") from error
 
     async def write_group(self, work: Callable[[Connection], Result]) -> Result:
         """One transaction of very many statements, in a thread. There a statement takes a tenth of the time on SQLite:

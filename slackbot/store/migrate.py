@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 
-from slackbot.store.engine import WRITES, own_errors, parse_url, prepare_sqlite
+from slackbot.store.engine import WRITES, own_errors, parse_url, prepare_sqlite, sqlite_file
 
 _ADVISORY_LOCK = 0x51ACB07
 """Any number that nobody else locks in the same PostgreSQL database."""
@@ -42,6 +42,12 @@ def current(url: str) -> str | None:
 def newest() -> str | None:
     """The revision this program needs."""
     return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def is_current(url: str) -> bool:
+    """Whether the database has the tables this program needs. A file that is not there is not made."""
+    file = sqlite_file(parse_url(url))
+    return (file is None or file.exists()) and current(url) == newest()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Text,
     UniqueConstraint,
+    false,
     literal_column,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -70,6 +71,7 @@ class ConversationRow(Base):
     mention_only: Mapped[bool]
     needs_past: Mapped[bool]
     is_shared: Mapped[bool]
+    sent_files: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[float] = mapped_column(Double, default=epoch_now())
 
     # AUTOINCREMENT here and below: an id that Slack's buttons and metadata carry is never given to another row.
@@ -101,6 +103,10 @@ class TurnRow(Base):
     owner: Mapped[str | None] = mapped_column(Text)
     lease_until: Mapped[float | None] = mapped_column(Double)
     error: Mapped[str | None] = mapped_column(Text)
+    # With a default of the database's own: a replica of the version before still stores messages.
+    waited: Mapped[bool] = mapped_column(server_default=false())
+    stopped_by: Mapped[str | None] = mapped_column(Text)
+    shown_at: Mapped[float | None] = mapped_column(Double)
 
     # One message is one turn, whichever events bring it. Here and below the column that tells rows apart comes first:
     # then a database that knows nothing about its data yet still picks the right index.
@@ -121,10 +127,23 @@ class PartRow(Base):
     __table_args__ = (UniqueConstraint("turn_id", "index"), {"sqlite_autoincrement": True})
 
 
+class FeedbackRow(Base):
+    """What one person thinks of the answer to a turn."""
+
+    __tablename__ = "feedback"
+
+    turn_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("turns.id"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    good: Mapped[bool]
+    given_at: Mapped[float] = mapped_column(Double, default=epoch_now())
+
+
 # --- the conditions that queries and partial indexes share: a database uses such an index only for the same words ---
 
 TurnLike: TypeAlias = type[TurnRow]
 """``TurnRow`` or an alias of it."""
+
+DELETED = "deleted"
 
 
 def is_queued(turn: TurnLike) -> ColumnElement[bool]:
@@ -138,6 +157,11 @@ def is_running(turn: TurnLike) -> ColumnElement[bool]:
 def is_ordered(turn: TurnLike) -> ColumnElement[bool]:
     """Questions and resets: one at a time in a thread. Notices and context wait for nobody."""
     return turn.kind.in_([literal_column("'ask'"), literal_column("'reset'")])
+
+
+def is_deleted(turn: TurnLike) -> ColumnElement[bool]:
+    """Its message was taken away in Slack before its turn came."""
+    return turn.error.is_not_distinct_from(DELETED)
 
 
 def is_kept_context(turn: TurnLike) -> ColumnElement[bool]:
@@ -159,3 +183,4 @@ _index("ix_turns_leases", TurnRow.lease_until, where=is_running(TurnRow))
 _index("ix_turns_author", TurnRow.user_id, TurnRow.team_id, TurnRow.accepted_at)
 _index("ix_turns_context", TurnRow.conversation_id, TurnRow.ts, where=is_kept_context(TurnRow))
 _index("ix_turns_thread", TurnRow.conversation_id, TurnRow.ts, TurnRow.user_id)
+_index("ix_feedback_given", FeedbackRow.given_at)

@@ -13,18 +13,19 @@ from slackbot.store.engine import Database, parse_url, sqlite_file
 from slackbot.store.groups import GroupWriter
 from slackbot.store.lock import DatabaseLock
 from slackbot.store.models import ConversationRow, PartRow, TurnRow, epoch_now, is_kept_context, is_queued, is_running
-from slackbot.store.values import Accepted, Counts, Retry
+from slackbot.store.values import Accepted, Counts
+from slackbot.store.wishes import Wishes, ended
 
 CONTEXT_LIMIT = 200
 """Unanswered messages of a thread that can go along with its next question; the newest are kept."""
 
 
-class Store:
-    """What must survive a restart. Every method is one short transaction, and raises ``StoreError`` when the
+class Store(Wishes):
+    """What must survive a restart. Every method is a short transaction or two, and raises ``StoreError`` when the
     database fails; ``owner`` is the name of the process that claimed the turn."""
 
     def __init__(self, database: Database, lock: DatabaseLock | None) -> None:
-        self._database = database
+        super().__init__(database)
         self._lock = lock
         self._writer = GroupWriter(database)
 
@@ -65,42 +66,6 @@ class Store:
         """
         return await self._writer.accept(Arrival(message, thread, decide))
 
-    async def retry(self, turn_id: int, team_id: str, channel_id: str, user_id: str) -> Retry:
-        """Queue a failed turn again, for the person who asked. Two presses queue it once."""
-        async with self._database.writing() as connection:
-            requeued = await connection.execute(
-                update(TurnRow)
-                .where(
-                    TurnRow.id == turn_id,
-                    TurnRow.team_id == team_id,
-                    TurnRow.channel_id == channel_id,
-                    TurnRow.user_id == user_id,
-                    TurnRow.state == TurnState.FAILED.value,
-                )
-                .values(
-                    state=TurnState.QUEUED.value,
-                    attempt=TurnRow.attempt + 1,
-                    available_at=epoch_now(),
-                    submitted_at=None,
-                    finished_at=None,
-                    error=None,
-                )
-                .returning(TurnRow.id)
-            )
-            if requeued.scalar_one_or_none() is not None:
-                return Retry.REQUEUED
-            asker = await connection.execute(
-                select(TurnRow.user_id).where(
-                    TurnRow.id == turn_id, TurnRow.team_id == team_id, TurnRow.channel_id == channel_id
-                )
-            )
-        match asker.scalar_one_or_none():
-            case None:
-                return Retry.UNKNOWN
-            case asked_by if asked_by != user_id:
-                return Retry.NOT_ASKER
-        return Retry.NOT_FAILED
-
     # --- holding a turn
 
     async def claim(self, owner: str, lease_seconds: float, limit: int = 1) -> list[Turn]:
@@ -112,27 +77,30 @@ class Store:
         """
         return await claims.claim(self._database, owner, lease_seconds, limit)
 
-    async def renew(self, owner: str, turn_ids: Collection[int], lease_seconds: float) -> frozenset[int]:
-        """Hold these turns for ``lease_seconds`` from now; returns those that are still the owner's."""
-        async with self._database.writing() as connection:
-            renewed = await connection.execute(
-                update(TurnRow)
-                .where(TurnRow.id.in_(sorted(turn_ids)), TurnRow.owner == owner, is_running(TurnRow))
-                .values(lease_until=epoch_now() + lease_seconds)
-                .returning(TurnRow.id)
-            )
-            return frozenset(renewed.scalars())
+    async def renew(self, owner: str, turn_ids: Collection[int], lease_seconds: float) -> dict[int, str | None]:
+        """Hold these turns for ``lease_seconds`` from now; returns those that are still the owner's, each with who
+        asked to stop it: the press may have reached another process."""
+        renewed = await self._database.write(
+            update(TurnRow)
+            .where(TurnRow.id.in_(sorted(turn_ids)), TurnRow.owner == owner, is_running(TurnRow))
+            .values(lease_until=epoch_now() + lease_seconds)
+            .returning(TurnRow.id, TurnRow.stopped_by)
+        )
+        return {row.id: row.stopped_by for row in renewed}
+
+    async def is_queued(self, turn_id: int) -> bool:
+        """Whether the turn still waits for its time."""
+        return bool(await self._database.read(select(TurnRow.id).where(TurnRow.id == turn_id, is_queued(TurnRow))))
 
     async def void_leases(self) -> None:
         """End every lease at once, when the lock file proves that their owners are dead; else leave them alone."""
         if self._lock is None:
             return
-        async with self._database.writing() as connection:
-            await connection.execute(
-                update(TurnRow)
-                .where(is_running(TurnRow), TurnRow.owner.is_not(None))
-                .values(owner=None, lease_until=epoch_now())
-            )
+        await self._database.write(
+            update(TurnRow)
+            .where(is_running(TurnRow), TurnRow.owner.is_not(None))
+            .values(owner=None, lease_until=epoch_now())
+        )
 
     async def mark_submitted(self, turn_id: int, owner: str) -> bool:
         """Record, before the message goes to Noxus, that it may have arrived. False when the turn is no longer the
@@ -158,19 +126,28 @@ class Store:
             attempt=case((submitted, TurnRow.attempt), else_=TurnRow.attempt + 1),
         )
 
-    async def finish(self, turn_id: int, owner: str) -> bool:
-        """The turn is DONE. Its words, and the unanswered messages that went along with it, are forgotten."""
+    async def mark_shown(self, turn_id: int, owner: str) -> bool:
+        """Record that Slack shows all the words of the answer: from then on it is too late to stop it."""
+        return await self._change(_is_held(turn_id, owner), shown_at=epoch_now())
+
+    async def finish(
+        self, turn_id: int, owner: str, code: str | None = None, *, sent_files: Collection[str] = ()
+    ) -> bool:
+        """The turn is DONE, ``code`` says how if not by an answer. Its words, and the unanswered messages that went
+        along with it, are forgotten. ``sent_files`` are all the files that the Noxus conversation has by now."""
         async with self._database.writing() as connection:
             finished = await connection.execute(
                 update(TurnRow)
                 .where(_is_held(turn_id, owner))
-                .values(**_ended(TurnState.DONE), text=None, attachments=None)
+                .values(**ended(TurnState.DONE), error=code, text=None, attachments=None)
                 .returning(TurnRow.conversation_id, TurnRow.ts, TurnRow.submitted_at)
             )
             turn = finished.one_or_none()
             if turn is not None and turn.submitted_at is not None:
                 await connection.execute(
-                    update(ConversationRow).where(ConversationRow.id == turn.conversation_id).values(needs_past=False)
+                    update(ConversationRow)
+                    .where(ConversationRow.id == turn.conversation_id)
+                    .values(needs_past=False, sent_files=sorted(sent_files) or None)
                 )
                 await connection.execute(
                     update(TurnRow)
@@ -187,12 +164,7 @@ class Store:
 
     async def fail(self, turn_id: int, owner: str, code: str) -> bool:
         """The turn is FAILED for the reason ``code``. Its words are kept, because Retry needs them."""
-        return await self._change(_is_held(turn_id, owner), **_ended(TurnState.FAILED), error=code)
-
-    async def _change(self, condition: ColumnElement[bool], **values: object) -> bool:
-        async with self._database.writing() as connection:
-            changed = await connection.execute(update(TurnRow).where(condition).values(**values).returning(TurnRow.id))
-            return changed.scalar_one_or_none() is not None
+        return await self._change(_is_held(turn_id, owner), **ended(TurnState.FAILED), error=code)
 
     # --- the thread
 
@@ -201,27 +173,18 @@ class Store:
 
         ``needs_past``: it has to be told what was said in the thread before, until a turn in it is DONE.
         """
-        async with self._database.writing() as connection:
-            await connection.execute(
-                update(ConversationRow)
-                .where(ConversationRow.id == conversation_id)
-                .values(agent_conversation_id=agent_conversation_id, needs_past=needs_past)
-            )
+        await self._set(
+            conversation_id, agent_conversation_id=agent_conversation_id, needs_past=needs_past, sent_files=None
+        )
 
     async def context_for(self, turn: Turn) -> list[ContextMessage]:
         """What was said before the turn and not answered, oldest first, the newest ``CONTEXT_LIMIT``."""
-        async with self._database.reading() as connection:
-            rows = await connection.execute(
-                select(TurnRow.ts, TurnRow.user_id, TurnRow.text, TurnRow.attachments)
-                .where(
-                    TurnRow.conversation_id == turn.conversation.id,
-                    is_kept_context(TurnRow),
-                    TurnRow.ts < turn.ts,
-                )
-                .order_by(TurnRow.ts.desc())
-                .limit(CONTEXT_LIMIT)
-            )
-            newest_first = rows.all()
+        newest_first = await self._database.read(
+            select(TurnRow.ts, TurnRow.user_id, TurnRow.text, TurnRow.attachments)
+            .where(TurnRow.conversation_id == turn.conversation.id, is_kept_context(TurnRow), TurnRow.ts < turn.ts)
+            .order_by(TurnRow.ts.desc())
+            .limit(CONTEXT_LIMIT)
+        )
         return [
             ContextMessage(row.ts, row.user_id, row.text or "", claims.attachments(row.attachments))
             for row in reversed(newest_first)
@@ -229,18 +192,19 @@ class Store:
 
     async def mark_shared(self, conversation_id: int) -> None:
         """Remember that more than one person speaks in the thread."""
-        async with self._database.writing() as connection:
-            await connection.execute(
-                update(ConversationRow).where(ConversationRow.id == conversation_id).values(is_shared=True)
-            )
+        await self._set(conversation_id, is_shared=True)
+
+    async def _set(self, conversation_id: int, **values: object) -> None:
+        await self._database.write(
+            update(ConversationRow).where(ConversationRow.id == conversation_id).values(**values)
+        )
 
     async def speakers(self, conversation_id: int) -> int:
         """How many people wrote in the thread, as far as it is stored."""
-        async with self._database.reading() as connection:
-            counted = await connection.execute(
-                select(func.count(TurnRow.user_id.distinct())).where(TurnRow.conversation_id == conversation_id)
-            )
-            return counted.scalar_one()
+        [[count]] = await self._database.read(
+            select(func.count(TurnRow.user_id.distinct())).where(TurnRow.conversation_id == conversation_id)
+        )
+        return int(count)
 
     # --- the parts of a reply
 
@@ -249,41 +213,35 @@ class Store:
         insert = self._database.insert(PartRow).values(
             turn_id=turn_id, index=part.index, ts=part.ts, placeholder=part.placeholder
         )
-        async with self._database.writing() as connection:
-            await connection.execute(
-                insert.on_conflict_do_update(
-                    index_elements=[PartRow.turn_id, PartRow.index],
-                    set_={"ts": part.ts, "placeholder": part.placeholder},
-                )
+        await self._database.write(
+            insert.on_conflict_do_update(
+                index_elements=[PartRow.turn_id, PartRow.index],
+                set_={"ts": part.ts, "placeholder": part.placeholder},
             )
+        )
 
     async def parts(self, turn_id: int) -> list[PartRecord]:
         """The parts of a reply, in order."""
-        async with self._database.reading() as connection:
-            rows = await connection.execute(
-                select(PartRow.index, PartRow.ts, PartRow.placeholder)
-                .where(PartRow.turn_id == turn_id)
-                .order_by(PartRow.index)
-            )
-            return [PartRecord(index, ts, placeholder) for index, ts, placeholder in rows.all()]
+        rows = await self._database.read(
+            select(PartRow.index, PartRow.ts, PartRow.placeholder)
+            .where(PartRow.turn_id == turn_id)
+            .order_by(PartRow.index)
+        )
+        return [PartRecord(*row) for row in rows]
 
     async def drop_parts(self, turn_id: int, from_index: int) -> None:
         """Forget the parts from ``from_index`` on."""
-        async with self._database.writing() as connection:
-            await connection.execute(delete(PartRow).where(PartRow.turn_id == turn_id, PartRow.index >= from_index))
+        await self._database.write(delete(PartRow).where(PartRow.turn_id == turn_id, PartRow.index >= from_index))
 
     async def counts(self) -> Counts:
         """How many turns wait and how many run."""
-        async with self._database.reading() as connection:
-            queued = select(func.count()).select_from(TurnRow).where(is_queued(TurnRow)).scalar_subquery()
-            running = select(func.count()).select_from(TurnRow).where(is_running(TurnRow)).scalar_subquery()
-            row = (await connection.execute(select(queued.label("queued"), running.label("running")))).one()
-            return Counts(queued=row.queued, running=row.running)
+        queued, running = (
+            select(func.count()).select_from(TurnRow).where(state).scalar_subquery()
+            for state in (is_queued(TurnRow), is_running(TurnRow))
+        )
+        [row] = await self._database.read(select(queued, running))
+        return Counts(*row)
 
 
 def _is_held(turn_id: int, owner: str) -> ColumnElement[bool]:
     return and_(TurnRow.id == turn_id, TurnRow.owner == owner, is_running(TurnRow))
-
-
-def _ended(state: TurnState) -> dict[str, object]:
-    return {"state": state.value, "owner": None, "lease_until": None, "finished_at": epoch_now()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from slackbot.domain import ThreadKey
 from slackbot.routing import Decision
 
 
@@ -21,14 +22,36 @@ class Accepted:
     """Another question of the thread runs, or is queued and older: this one is answered after it."""
 
 
-class Retry(StrEnum):
-    """What became of a press on Retry."""
+class Pressed(StrEnum):
+    """What became of a press on Retry or Stop."""
 
-    REQUEUED = "requeued"
-    NOT_FAILED = "not_failed"
-    """It is queued, running or answered already."""
+    DONE = "done"
+    TOO_LATE = "too_late"
+    """The turn is not in the state for it (any more): not failed, or not running."""
     NOT_ASKER = "not_asker"
     UNKNOWN = "unknown"
+
+
+class Changed(StrEnum):
+    """What became of an edit or a deletion of somebody's message."""
+
+    USED = "used"
+    TOO_LATE = "too_late"
+    """Its turn has begun or ended: that stays as it is."""
+    UNKNOWN = "unknown"
+    """Nothing is stored of the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What one person thinks of one answer. ``given_at`` in epoch seconds; ``ts`` is the question's."""
+
+    given_at: float
+    good: bool
+    user_id: str
+    turn_id: int
+    thread: ThreadKey
+    ts: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
+from slackbot.domain import Body, Button
 from slackbot.simulator.slack import SlackSimulator
+from slackbot.slack.blocks import build
 from tests.pages import CONTRAST, NAMELESS, WIDE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -186,6 +188,30 @@ async def test_controls_of_a_message(page: Page, sim: SlackSimulator, bot: Async
     await page.get_by_role("button", name="Good").click()
     await expect(page.get_by_role("button", name="Good")).to_have_attribute("aria-pressed", "true")
     assert (await script.last("block_actions", 4))["actions"][0]["value"] == "up"
+
+
+async def test_the_agents_own_buttons(page: Page, sim: SlackSimulator, bot: AsyncWebClient, script: Scripted) -> None:
+    """A growing answer has a step and Stop, a finished one everybody's own thumbs, a waiting question its mark."""
+    ada, general = sim.users["ada"], sim.channels["general"]
+    waiting = await sim.say(ada, general, "and then?")
+    await bot.reactions_add(channel=general, timestamp=waiting, name="hourglass_flowing_sand")
+    growing = Body("It was", step="Searching <the web>…", buttons=(Button.STOP,), turn_id=42)
+    rated = Body("It was **moved**.", buttons=(Button.GOOD, Button.BAD), turn_id=42)
+    for text, blocks in map(build, (growing, rated)):
+        await bot.chat_postMessage(channel=general, text=text, blocks=blocks)
+    await expect(page.locator(".reaction").first).to_have_text("⏳ 1")
+    await expect(page.locator(".context")).to_have_text("Searching <the web>…")
+    await page.get_by_role("button", name="Stop this answer").click()
+    assert (await script.last("block_actions"))["actions"][0]["action_id"] == "stop_turn"
+    bad = page.get_by_role("button", name="Bad answer")
+    await bad.click()
+    action = (await script.last("block_actions", 2))["actions"][0]
+    assert (action["type"], action["value"]) == ("feedback_buttons", "bad:42")
+    await expect(bad).to_have_attribute("aria-pressed", "true")
+    await page.locator("#players").get_by_role("button", name="Ben").click()
+    await expect(bad).to_have_attribute("aria-pressed", "false")
+    assert await page.evaluate(CONTRAST) == []
+    assert await page.evaluate(NAMELESS) == []
 
 
 async def test_a_modal_from_first_to_last(

@@ -20,7 +20,7 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetry
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
-from slackbot.simulator.slack import SlackSimulator, limits, world
+from slackbot.simulator.slack import Grants, SlackSimulator, limits, world
 from slackbot.simulator.slack.clock import Clock
 from slackbot.simulator.slack.rate import RateLimits
 from slackbot.simulator.slack.workspace import Workspace
@@ -63,6 +63,7 @@ class Listening:
         self.app.event("message")(self._event)
         self.app.event("app_mention")(self._event)
         self.app.event("reaction_added")(self._event)
+        self.app.event("agent_session_stopped")(self._event)
         self.app.action("retry")(self._action)
 
     @property
@@ -218,6 +219,48 @@ async def test_people_edit_delete_and_react(sim: SlackSimulator, client: AsyncWe
     assert kinds["message_deleted"]["deleted_ts"] == ts
     with pytest.raises(ValueError, match="has no message"):
         await sim.edit_message(ada, general, ts, "again")
+
+
+async def test_what_changes_a_message(sim: SlackSimulator, client: AsyncWebClient) -> None:
+    """A preview changes a message that nobody edited; the deleted root of a thread leaves a tombstone."""
+    bolt = Listening(client)
+    ada, general = sim.users["ada"], sim.channels["general"]
+    async with connected(sim, bolt.app):
+        root = await sim.say(ada, general, "<https://plan.example>")
+        await sim.unfurl(general, root)
+        await sim.say(ada, general, "reply", root)
+        await sim.edit_message(ada, general, root, "<https://plan.example> is new")
+        await sim.delete_message(ada, general, root)
+        await sim.wait(bolt.has(5))
+    changes = sorted((event for event in bolt.events if "message" in event), key=lambda event: str(event["ts"]))
+    preview, edit, tombstone = (event["message"] for event in changes)
+    assert ("edited" in preview, preview["attachments"][0]["id"], preview["ts"]) == (False, 1, root)
+    assert preview["text"] == changes[0]["previous_message"]["text"]
+    assert (edit["edited"]["user"], edit["text"], edit["reply_count"]) == (ada, "<https://plan.example> is new", 1)
+    assert (tombstone["subtype"], tombstone["ts"], tombstone["user"]) == ("tombstone", root, "USLACKBOT")
+    assert changes[2]["previous_message"]["text"] == edit["text"]
+    with pytest.raises(ValueError, match="no message"):
+        await sim.unfurl(general, root)
+
+
+async def test_an_agent_session_is_stopped(sim: SlackSimulator, client: AsyncWebClient) -> None:
+    """An app with the agent feature hears of Slack's own Stop; one without has no such thing."""
+    bolt = Listening(client)
+    ada, general = sim.users["ada"], sim.channels["general"]
+    root = await sim.say(ada, general, "root")
+    async with connected(sim, bolt.app):
+        assert (await sim.stop_session(ada, general, root)).acked
+    (event,) = (event for event in bolt.events if event["type"] == "agent_session_stopped")
+    assert (event["channel"], event["thread_ts"], event["user"]) == (general, root, ada)
+    with pytest.raises(ValueError, match="no thread"):
+        await sim.stop_session(ada, general, "1.000000")
+    features: Json = {"agent_view": {}, "app_home": {"messages_tab_enabled": True}}
+    for manifest in ({}, {"features": features}):
+        scopes = {"oauth_config": {"scopes": {"bot": ["chat:write"]}}}
+        other = SlackSimulator(grants=Grants(manifest | scopes))
+        root = await other.say(ada, general, "root")
+        with pytest.raises(ValueError, match="no agent sessions"):
+            await other.stop_session(ada, general, root)
 
 
 async def test_an_unacked_event_comes_again(sim: SlackSimulator, client: AsyncWebClient) -> None:
@@ -476,6 +519,7 @@ def button(**fields: object) -> Json:
         ({"text": "x", "blocks": [button(text={"type": "plain_text", "text": "y" * 76})]}, "invalid_blocks"),
         ({"text": "x", "blocks": [button(text={"type": "mrkdwn", "text": "y"})]}, "invalid_blocks"),
         ({"text": "x", "blocks": [button(value="v" * 2_001)]}, "invalid_blocks"),
+        ({"text": "x", "blocks": [button(accessibility_label="a" * 76)]}, "invalid_blocks"),
         ({"text": "x", "blocks": [button(action_id="a" * 256)]}, "invalid_blocks"),
         ({"text": "x", "blocks": [button(style="loud")]}, "invalid_blocks"),
         ({"text": "x", "blocks": [{"type": "actions", "elements": []}]}, "invalid_blocks"),
@@ -909,6 +953,12 @@ async def test_control_over_http(sim: SlackSimulator, client: AsyncWebClient) ->
     async with connected(sim, bolt.app), aiohttp.ClientSession(sim.page_url) as session:
         ts = (await client.chat_postMessage(channel=general, text="failed", blocks=[BUTTONS]))["ts"]
         pressed = await _post(session, "/sim/press", user=ada, channel=general, ts=ts, action_id="retry")
+        mine = (await _post(session, "/sim/say", user=ada, channel=general, text="helo"))["ts"]
+        stopped = await _post(session, "/sim/stop", user=ada, channel=general, thread_ts=mine)
+        await _post(session, "/sim/edit", user=ada, channel=general, ts=mine, text="hello")
+        assert [message.text for message in sim.messages(general)] == ["failed", "hello"]
+        await _post(session, "/sim/delete", user=ada, channel=general, ts=mine)
+        await sim.wait(bolt.has(4))
         await _post(session, "/sim/limit", method="users.info", calls=0, window=9)
         assert (await refusal(client.users_info(user=ada)))["error"] == "ratelimited"
         await _post(session, "/sim/disconnect", reason="refresh_requested")
@@ -917,8 +967,15 @@ async def test_control_over_http(sim: SlackSimulator, client: AsyncWebClient) ->
         world_seen = await (await session.get("/sim/world")).json()
         await _post(session, "/sim/http", url="http://127.0.0.1:9/")
         assert (await sim.raw_event({"type": "message"})).failure == "connection_failed"
-    assert pressed["acked"]
-    assert [delivery["kind"] for delivery in deliveries] == ["events_api", "interactive"]
+    assert (pressed["acked"], stopped["acked"], stopped["what"]) == (True, True, "agent_session_stopped")
+    assert sorted(delivery["what"] for delivery in deliveries) == [
+        "agent_session_stopped",
+        "block_actions retry",
+        "message",
+        "message",
+        "message_changed",
+        "message_deleted",
+    ]
     assert world_seen["api_url"] == sim.api_url
     assert wrong == {"error": "KeyError: 'channel'"}
 

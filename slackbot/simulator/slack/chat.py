@@ -38,7 +38,7 @@ def post_message(workspace: Workspace, args: Arguments) -> Json:
     """Answer chat.postMessage."""
     channel = writable_channel(workspace, args.text("channel"))
     content = _content(args)
-    thread_ts = _thread(workspace, channel, args.text("thread_ts"))
+    thread_ts = reply_thread(workspace, channel, args.text("thread_ts"))
     metadata = _metadata(args)
     if len(content.text) > limits.POST_TEXT_CHARACTERS:
         content.text = content.text[: limits.POST_TEXT_CHARACTERS]
@@ -120,7 +120,7 @@ def post_ephemeral(workspace: Workspace, args: Arguments) -> Json:
             text=content.text,
             blocks=content.blocks,
             attachments=content.attachments,
-            thread_ts=_thread(workspace, channel, args.text("thread_ts")),
+            thread_ts=reply_thread(workspace, channel, args.text("thread_ts")),
             ephemeral_to=reader,
         )
     )
@@ -218,7 +218,8 @@ def _metadata(args: Arguments) -> Json | None:
     return metadata or None
 
 
-def _thread(workspace: Workspace, channel: Channel, thread_ts: str) -> str | None:
+def reply_thread(workspace: Workspace, channel: Channel, thread_ts: str) -> str | None:
+    """Find the thread that is replied to; None for a message outside threads."""
     if not thread_ts:
         return None
     message = channel.messages.get(thread_ts)

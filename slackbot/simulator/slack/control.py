@@ -25,7 +25,7 @@ class Control:
             web.get("/sim/calls", self._calls),
             web.get("/sim/deliveries", self._deliveries),
             web.get("/sim/thread", self._thread),
-            web.post("/sim/{deed:say|press|faults|limit|disconnect|channel|user|http}", self._do),
+            web.post("/sim/{deed:say|edit|delete|press|stop|faults|limit|disconnect|channel|user|http}", self._do),
         ]
 
     async def _world(self, _request: web.Request) -> web.Response:
@@ -72,6 +72,12 @@ class Control:
                     body["user"], body["channel"], body["ts"], body["action_id"], body.get("value")
                 )
                 return asdict(delivery)
+            case "edit":
+                await simulator.edit_message(body["user"], body["channel"], body["ts"], body["text"])
+            case "delete":
+                await simulator.delete_message(body["user"], body["channel"], body["ts"])
+            case "stop":
+                return asdict(await simulator.stop_session(body["user"], body["channel"], body["thread_ts"]))
             case "faults":
                 simulator.faults.add(**body)
             case "limit":

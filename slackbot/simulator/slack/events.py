@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slackbot.simulator.slack import world
-from slackbot.simulator.slack.model import Change, Channel, Deleted, Edited, Json, Posted, Reacted, SimMessage
+from slackbot.simulator.slack.model import Change, Channel, Deleted, Edited, Json, Posted, Reacted, SimMessage, User
 from slackbot.simulator.slack.payloads import message_json, tombstone
 
 if TYPE_CHECKING:
@@ -25,6 +25,18 @@ def events_of(workspace: Workspace, change: Change) -> list[Json]:
             return _in_channel(workspace, change.message, _reacted(workspace, change))
         case _:
             return []
+
+
+def session_stopped(workspace: Workspace, channel: Channel, user: User, thread_ts: str) -> Json:
+    """Make the event of a press on the Stop of an agent session. https://docs.slack.dev/ai/agent-sessions."""
+    return {
+        "type": "agent_session_stopped",
+        "user": user.id,
+        "channel": channel.id,
+        "thread_ts": thread_ts,
+        "streaming_message_ts": [],
+        "event_ts": workspace.next_ts(),
+    }
 
 
 def _posted(workspace: Workspace, message: SimMessage) -> list[Json]:

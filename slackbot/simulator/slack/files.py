@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import mimetypes
 import time
 from pathlib import PurePath
@@ -11,21 +12,29 @@ from urllib.parse import quote
 from aiohttp import web
 
 from slackbot.simulator.slack import limits, world
+from slackbot.simulator.slack.downloads import Downloads
+from slackbot.simulator.slack.special_files import SpecialFiles
 
 if TYPE_CHECKING:
     from slackbot.simulator.slack.model import Json
+    from slackbot.simulator.slack.scopes import Grants
     from slackbot.simulator.slack.workspace import Workspace
 
-_LOGIN_PAGE: Final = "<!DOCTYPE html><html><head><title>Slack</title></head><body>Sign in to Acme</body></html>"
 # What a browser may show on the page itself; everything else can only be saved.
 _PICTURES: Final = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
 
 
 class Files:
-    """Keeps what people upload. Slack's addresses want the bot's token; those of the page are for its reader."""
+    """Keeps what people upload. Slack's addresses want the bot's token; those of the page are for its reader.
 
-    def __init__(self, workspace: Workspace) -> None:
+    `special` makes files that are no plain uploads; `downloads` is how bytes leave.
+    """
+
+    def __init__(self, workspace: Workspace, grants: Grants) -> None:
+        self.special = SpecialFiles(workspace, self)
+        self.downloads = Downloads(grants)
         self._workspace = workspace
+        self._numbers = itertools.count(1)
         self._objects: dict[str, Json] = {}
         self._contents: dict[str, bytes] = {}
 
@@ -37,9 +46,13 @@ class Files:
             web.post("/page/upload", self._upload),
         ]
 
-    def add(self, user_id: str, name: str, content: bytes, mimetype: str = "") -> Json:
+    def new_id(self) -> str:
+        """Make the id of a file that is still to come."""
+        return f"F{next(self._numbers):08d}"
+
+    def add(self, user_id: str, name: str, content: bytes, mimetype: str = "", file_id: str = "") -> Json:
         """Upload a file; the object it answers goes into the `files` of a message."""
-        file_id, now = f"F{len(self._objects) + 1:08d}", int(time.time())
+        file_id, now = file_id or self.new_id(), int(time.time())
         kind = mimetype or mimetypes.guess_type(name)[0] or "application/octet-stream"
         ending = PurePath(name).suffix.removeprefix(".").lower() or "binary"
         base, safe = f"{self._workspace.base_url}files-pri/{world.TEAM_ID}-{file_id}", quote(name, safe="")
@@ -66,7 +79,11 @@ class Files:
             "username": "",
             "url_private": f"{base}/{safe}",
             "url_private_download": f"{base}/download/{safe}",
+            "media_display_type": media if (media := kind.partition("/")[0]) in {"audio", "video"} else "unknown",
             "permalink": f"{self._workspace.base_url}page/files/{file_id}",
+            "permalink_public": f"{self._workspace.base_url}{world.TEAM_ID}-{file_id}-0123456789",
+            "is_starred": False,
+            "has_rich_preview": False,
             "file_access": "visible",
         }
         return self._objects[file_id]
@@ -79,15 +96,10 @@ class Files:
         """Tell whether the bytes of a file are here."""
         return file_id in self._contents
 
-    async def _private(self, request: web.Request) -> web.Response:
-        # Slack answers whoever may not read a file with its login page and status 200.
-        # https://github.com/slackapi/bolt-js/issues/2585
-        content = self._contents.get(request.match_info["id"])
-        if content is None:
-            raise web.HTTPNotFound
-        if request.headers.get("Authorization") != f"Bearer {world.BOT_TOKEN}":
-            return web.Response(text=_LOGIN_PAGE, content_type="text/html")
-        return web.Response(body=content, content_type=self._objects[request.match_info["id"]]["mimetype"])
+    async def _private(self, request: web.Request) -> web.StreamResponse:
+        file_id = request.match_info["id"]
+        kind = self._objects[file_id]["mimetype"] if file_id in self._objects else ""
+        return await self.downloads.answer(request, self._contents.get(file_id), kind or "application/octet-stream")
 
     async def _shown(self, request: web.Request) -> web.Response:
         file = self._objects.get(request.match_info["id"])

@@ -30,6 +30,8 @@ CALLS_PER_MINUTE: Final[dict[str, int]] = {
     "conversations.members": TIER_4,
     "conversations.open": TIER_3,
     "conversations.replies": TIER_3,
+    "files.completeUploadExternal": TIER_4,
+    "files.getUploadURLExternal": TIER_4,
     "files.info": TIER_4,
     "reactions.add": TIER_3,
     "reactions.get": TIER_3,
@@ -124,3 +126,6 @@ OPTION_VALUE_CHARACTERS: Final = 150
 # --- Files --------------------------------------------------------------------------------------------------------
 # Slack takes 1 GB; here everything stays in memory.
 UPLOAD_BYTES: Final = 64 << 20
+# https://docs.slack.dev/reference/methods/files.getUploadURLExternal (alt_txt_too_large, snippet_too_large)
+FILE_ALT_CHARACTERS: Final = 1_000
+SNIPPET_BYTES: Final = 1_000_000

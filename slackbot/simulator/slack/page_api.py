@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from slackbot.simulator.slack import world
+from slackbot.simulator.slack import limits, world
 from slackbot.simulator.slack.model import (
     Change,
     Channel,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _PAGE: Final = Path(__file__).parent / "page"
 _KEEP_ALIVE_SECONDS: Final = 15.0
+_OF_A_FILE: Final = ("id", "name", "title", "mimetype", "pretty_type", "size", "mode", "alt_txt", "external_url")
 
 
 class _Reader:
@@ -104,6 +105,7 @@ class PageApi:
                 "views": {user.id: shown for user in people if (shown := self._simulator.views.shown(user.id))},
                 "shortcuts": [{"id": found, "name": name} for found, name in self._simulator.shortcuts.items()],
                 "scripted_agent": self._simulator.scripted_agent,
+                "upload_bytes": limits.UPLOAD_BYTES,
                 "traffic": self._simulator.traffic.lines(),
                 "switches": self._simulator.switches.described(),
             }
@@ -176,7 +178,7 @@ class PageApi:
         }
 
     def _shared(self, file: Json) -> Json:
-        known = {name: file[name] for name in ("id", "name", "title", "mimetype", "size") if file.get(name)}
+        known = {name: file[name] for name in _OF_A_FILE if name in file}
         return known | ({"url": f"page/files/{file['id']}"} if self._simulator.files.has(file.get("id")) else {})
 
 

@@ -115,6 +115,8 @@ def file_info(workspace: Workspace, args: Arguments) -> Json:
     file = workspace.files.get(args.text("file"))
     if file is None:
         raise SlackError("file_not_found")
+    if file.get("mode") == "tombstone":
+        raise SlackError("file_deleted")
     return {"file": file}
 
 

@@ -82,9 +82,11 @@ class Grants:
         asked = given["oauth_config"]["scopes"]["bot"] if manifest else ALL_SCOPES
         self.scopes = frozenset(asked if scopes is None else scopes)
         self._strict = manifest is not None or scopes is not None
-        settings, home = given.get("settings", {}), given.get("features", {}).get("app_home", {})
+        settings, features = given.get("settings", {}), given.get("features", {})
+        home = features.get("app_home", {})
         subscriptions = settings.get("event_subscriptions", {})
         self._events = frozenset(subscriptions.get("bot_events", ())) if manifest else None
+        self.has_sessions = not manifest or "agent_view" in features
         self.takes_buttons = not manifest or bool(settings.get("interactivity", {}).get("is_enabled"))
         self.takes_dms = not manifest or bool(
             home.get("messages_tab_enabled") and not home.get("messages_tab_read_only_enabled")

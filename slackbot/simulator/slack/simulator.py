@@ -13,7 +13,7 @@ from slackbot.simulator.slack import limits, world
 from slackbot.simulator.slack.clock import Clock
 from slackbot.simulator.slack.control import Control
 from slackbot.simulator.slack.delivery import Dispatcher
-from slackbot.simulator.slack.events import events_of
+from slackbot.simulator.slack.events import events_of, session_stopped
 from slackbot.simulator.slack.files import Files
 from slackbot.simulator.slack.http_events import SignedHttp
 from slackbot.simulator.slack.interactivity import Interactivity
@@ -40,6 +40,7 @@ from slackbot.simulator.slack.switches import Switches, add_slack_switches
 from slackbot.simulator.slack.tasks import Tasks
 from slackbot.simulator.slack.traffic import Traffic, call_line, delivery_line
 from slackbot.simulator.slack.triggers import Triggers
+from slackbot.simulator.slack.uploads import Uploads
 from slackbot.simulator.slack.views import Views
 from slackbot.simulator.slack.web_api import WebApi
 from slackbot.simulator.slack.workspace import Workspace
@@ -59,9 +60,9 @@ class SlackSimulator:
     `grants` are the scopes and events the app was granted (all of them); a call without its scope is refused.
     Times in records are those of `time.monotonic`.
 
-    `views` are the modals in front of people, `files` what they uploaded; `shortcuts` lists the app's message shortcuts
-    (name by callback id). `traffic` and `switches` are the page's drawer, to which others may add; `scripted_agent`
-    says that the agent behind the bot knows `/help`.
+    `views` are the modals in front of people, `files` what was uploaded, `uploads` how Slack takes files from the bot;
+    `shortcuts` lists the app's message shortcuts (name by callback id). `traffic` and `switches` are the page's drawer,
+    to which others may add; `scripted_agent` says that the agent behind the bot knows `/help`.
     """
 
     bot_token = world.BOT_TOKEN
@@ -110,7 +111,8 @@ class SlackSimulator:
         )
         triggers = Triggers(clock)
         self._interactivity = Interactivity(self._workspace, clock, triggers)
-        self.files = Files(self._workspace)
+        self.files = Files(self._workspace, self._grants)
+        self.uploads = Uploads(self._workspace, self.files, self._tasks)
         self.views = Views(self._workspace, triggers, self._interact)
         self._limits = RateLimits(enforced=enforce_limits)
         self._web_api = WebApi(
@@ -119,11 +121,11 @@ class SlackSimulator:
             grants=self._grants,
             latency=latency,
             clock=clock,
-            more_methods=self.views.methods(),
+            more_methods={**self.views.methods(), **self.uploads.methods()},
             open_connection=lambda: f"ws://127.0.0.1:{self._port}/link?ticket={self._sockets.ticket()}",
             on_call=self._called,
         )
-        add_slack_switches(self.switches, self._web_api)
+        add_slack_switches(self.switches, self._web_api, self.files.downloads)
         self._page = PageApi(self, self._workspace)
         self._workspace.observers.append(self._observe)
         self._expiries: dict[tuple[str, str], asyncio.TimerHandle] = {}
@@ -138,6 +140,7 @@ class SlackSimulator:
         app.router.add_post("/actions/{token}", self._interactivity.respond)
         app.add_routes(Control(self).routes())
         app.add_routes(self.files.routes())
+        app.add_routes(self.uploads.routes(self.faults))
         app.add_routes(self._page.routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -278,13 +281,29 @@ class SlackSimulator:
         """Let an author delete a message; raises ValueError when it is not theirs."""
         self._workspace.delete(self._own(user_id, channel_id, ts))
 
+    async def unfurl(self, channel_id: str, ts: str) -> None:
+        """Let Slack put a preview below a message: it changes, and nobody has edited it."""
+        message = self._message(channel_id, ts)
+        preview = {"id": 1, "from_url": "https://plan.example", "title": "A preview", "fallback": "A preview"}
+        self._workspace.edit(message, actor="USLACKBOT", attachments=(*message.attachments, preview))
+
+    async def stop_session(self, user_id: str, channel_id: str, thread_ts: str) -> Delivery:
+        """Let somebody press the Stop of Slack's own agent session in a thread, and wait for the ack.
+
+        Raises ValueError for an app that has no agent feature or does not listen to it, and for an unknown thread.
+        """
+        user, channel = self._member(user_id, channel_id)
+        if not self._workspace.is_thread(channel_id, thread_ts):
+            raise ValueError(f"no thread {thread_ts} in {channel_id}")
+        event = session_stopped(self._workspace, channel, user, thread_ts)
+        if not self._grants.has_sessions or not self._grants.delivers(event):
+            raise ValueError("this app has no agent sessions")
+        return await self.raw_event(event)
+
     async def react(self, user_id: str, channel_id: str, ts: str, name: str, *, added: bool = True) -> None:
         """Let somebody add a reaction to a message, or take it away."""
         self._member(user_id, channel_id)
-        message = self._workspace.find(channel_id, ts)
-        if message is None:
-            raise ValueError(f"no message {ts} in {channel_id}")
-        self._workspace.react(message, user_id, name, added=added)
+        self._workspace.react(self._message(channel_id, ts), user_id, name, added=added)
 
     async def press(
         self, user_id: str, channel_id: str, message_ts: str, action_id: str, value: str | None = None
@@ -365,6 +384,12 @@ class SlackSimulator:
         if channel.kind is Kind.IM and not self._grants.takes_dms:
             raise ValueError("sending messages to this app has been turned off")
         return user, channel
+
+    def _message(self, channel_id: str, ts: str) -> SimMessage:
+        message = self._workspace.find(channel_id, ts)
+        if message is None:
+            raise ValueError(f"no message {ts} in {channel_id}")
+        return message
 
     def _own(self, user_id: str, channel_id: str, ts: str) -> SimMessage:
         message = self._workspace.find(channel_id, ts)

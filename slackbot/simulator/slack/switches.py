@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from slackbot.simulator.slack.downloads import Trouble
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from slackbot.simulator.slack.downloads import Downloads
     from slackbot.simulator.slack.faults import Fault
     from slackbot.simulator.slack.model import Json
     from slackbot.simulator.slack.web_api import WebApi
@@ -55,8 +58,8 @@ class Switches:
             await self.turn(switch_id, on=False)
 
 
-def add_slack_switches(switches: Switches, web_api: WebApi) -> None:
-    """Offer the troubles of the simulated Slack: refused edits, and slow answers."""
+def add_slack_switches(switches: Switches, web_api: WebApi, downloads: Downloads) -> None:
+    """Offer the troubles of the simulated Slack: refused edits, slow answers, and files that do not come."""
     usual = web_api.latency
     orders: list[Fault] = []
 
@@ -71,5 +74,9 @@ def add_slack_switches(switches: Switches, web_api: WebApi) -> None:
     async def slow_down(on: bool) -> None:  # noqa: FBT001  a switch is on or off
         web_api.latency = SLOW_SECONDS if on else usual
 
+    async def hold_files_back(on: bool) -> None:  # noqa: FBT001  a switch is on or off
+        downloads.troubles[:] = [Trouble(status=503, times=None)] if on else []
+
     switches.add("slack-edits", "Slack refuses every edit (429)", refuse_edits)
     switches.add("slack-slow", f"Slack takes {SLOW_SECONDS:g} s for every call", slow_down)
+    switches.add("slack-files", "Slack hands out no files (503)", hold_files_back)

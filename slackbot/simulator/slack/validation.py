@@ -244,6 +244,8 @@ def _button(button: object, at: str) -> Iterator[str]:
         yield _problem("must be an object", at)
         return
     yield from _text(button.get("text"), limits.BUTTON_TEXT_CHARACTERS, f"{at}/text", only="plain_text")
+    if "accessibility_label" in button:
+        yield from _string(button["accessibility_label"], limits.BUTTON_TEXT_CHARACTERS, f"{at}/accessibility_label")
     if "value" in button:
         yield from _string(button["value"], limits.BUTTON_VALUE_CHARACTERS, f"{at}/value")
     if "url" in button:

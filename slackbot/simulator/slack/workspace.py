@@ -98,7 +98,9 @@ class Workspace:
             channel.replies.setdefault(message.thread_ts, []).append(message.ts)
         if message.thread_ts is None or broadcast:
             channel.top_level.append(message.ts)
-        self.files.update({file["id"]: file for file in message.files if "id" in file})
+        # What files.info says of a file can be more, or less, than what the message carries.
+        for file in message.files:
+            self.files.setdefault(file.get("id", ""), file)
         self._record(message)
         if message.bot_id == BOT_ID and message.thread_ts is not None:
             self.set_status(message.channel, message.thread_ts, "")

@@ -11,6 +11,9 @@ export function act(deed, body) {
 export async function upload(user, file) {
   const query = new URLSearchParams({ user, name: file.name });
   const headers = { "Content-Type": file.type || "application/octet-stream" };
+  await file.slice(0, 1).arrayBuffer().catch(() => {
+    throw new Error(`${file.name} cannot be read any more. Your text is still here.`);
+  });
   return (await post(`upload?${query}`, { headers, body: file })).id;
 }
 

@@ -28,11 +28,17 @@ const app = {
   reads: null,
   main: new Pane($("main-scroll"), $("main-list"), $("main-more")),
   thread: new Pane($("thread-scroll"), $("thread-list"), $("thread-more")),
-  mainComposer: new Composer("main-composer", { send: (message) => say(message, ""), people, zone: $("main") }),
+  mainComposer: new Composer("main-composer", {
+    send: (message) => say(message, ""),
+    people,
+    zone: $("main"),
+    most: () => workspace.uploadBytes,
+  }),
   threadComposer: new Composer("thread-composer", {
     send: (message) => say(message, here.thread),
     people,
     zone: $("thread"),
+    most: () => workspace.uploadBytes,
   }),
   drawer: new Drawer({ workspace, toast }),
   modals: new Modals({ person: () => here.me, toast }),

@@ -81,7 +81,7 @@ function element(item, context) {
   switch (item.type) {
     case "button":
       if (item.url) return link(item.url, item.text.text);
-      return press(item, item.value, context, { class: `button ${item.style ?? ""}` }, withEmoji(item.text.text));
+      return press(item, item.value, context, { class: `button ${item.style ?? ""}`, ...spoken(item) }, withEmoji(item.text.text));
     case "icon_button":
       return press(item, item.value, context, { class: "button" }, [icon("delete"), item.text.text]);
     case "feedback_buttons":
@@ -90,8 +90,9 @@ function element(item, context) {
         [item.negative_button, "down"],
       ].map(([choice, sign]) => {
         const { channel, ts } = context.message ?? {};
-        const pressed = context.directory.chosen?.get(`${channel}/${ts}/${item.action_id}`) === choice.value;
-        const label = { "aria-label": choice.accessibility_label ?? choice.text.text, title: choice.text.text };
+        const { me, chosen } = context.directory;
+        const pressed = chosen?.get(`${me}/${channel}/${ts}/${item.action_id}`) === choice.value;
+        const label = { "aria-label": choice.text.text, title: choice.text.text, ...spoken(choice) };
         const state = { "aria-pressed": String(pressed), class: "button feedback" };
         return press(item, choice.value, context, { ...state, ...label }, icon(sign));
       });
@@ -106,6 +107,11 @@ function element(item, context) {
     default:
       return (context.view && field(item, `${context.view}-${item.action_id}`, context.directory)) || unknown(item.type);
   }
+}
+
+/** What a screen reader says of a button, where that is not what stands on it. */
+function spoken({ accessibility_label: label }) {
+  return label ? { "aria-label": label } : {};
 }
 
 /** A select that tells the app at once what was chosen. */

@@ -10,9 +10,9 @@ const MENTION = /(?:^|[\s(])@([^\s@]*)$/;
 export class Composer {
   /**
    * `send({text, files, broadcast})` resolves when it was taken, and throws an Error in words when not; `people()` can be
-   * named; files dropped on `zone` are taken too.
+   * named; files dropped on `zone` are taken too, of at most `most()` bytes each.
    */
-  constructor(id, { send, people, zone }) {
+  constructor(id, { send, people, zone, most }) {
     this.send = send;
     this.people = people;
     this.place = "";
@@ -38,7 +38,7 @@ export class Composer {
     const label = { "aria-label": "Send", title: "Send (Enter)" };
     const submit = el("button", { type: "submit", class: "send", ...label }, icon("send"));
     const keys = el("span", { class: "keys" }, "Enter sends, Shift+Enter breaks the line");
-    this.attachments = new Attachments();
+    this.attachments = new Attachments({ most, complain: (text) => this.complain(text) });
     const { node: waiting, button: attach, input: chooser } = this.attachments;
     this.also = el("input", { type: "checkbox", id: `${id}-also` });
     this.alsoLabel = el("label", { class: "also", hidden: true }, this.also, el("span", {}));

@@ -20,7 +20,7 @@ export function deedsOf(app) {
     try {
       const { acked } = await act("press", { ...me(), ...place, action_id: action, value: value ?? null });
       if (!acked) app.toast("The app did not answer in time.");
-      if (node.classList.contains("feedback")) workspace.choose(channel, ts, action, value);
+      else if (node.classList.contains("feedback")) workspace.choose(here.me, channel, ts, action, value);
     } finally {
       node.ariaBusy = null;
       app.draw();

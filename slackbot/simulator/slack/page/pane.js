@@ -13,10 +13,12 @@ export class Pane {
     this.place = "";
     this.last = "";
     this.atEnd = true;
+    this.top = 0;
     scroller.addEventListener("scroll", () => this.look(), { passive: true });
     more.addEventListener("click", () => this.toEnd());
     const resized = new ResizeObserver(() => this.atEnd && this.toEnd());
     resized.observe(scroller);
+    resized.observe(list); // a picture grows when it has loaded
   }
 
   /** Show rows; another `place` starts at its end. */
@@ -38,11 +40,15 @@ export class Pane {
     this.atEnd = true;
     this.more.hidden = true;
     this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.top = this.scroller.scrollTop;
   }
 
   look() {
     const { scrollTop, clientHeight, scrollHeight } = this.scroller;
-    this.atEnd = scrollHeight - clientHeight - scrollTop < NEAR;
+    const near = scrollHeight - clientHeight - scrollTop < NEAR;
+    // The end also moves away by itself, when something above it grows: only scrolling up leaves it.
+    this.atEnd = near || (this.atEnd && scrollTop >= this.top);
+    this.top = scrollTop;
     if (this.atEnd) this.more.hidden = true;
   }
 }

@@ -19,6 +19,7 @@ export class Workspace {
     this.chosen = new Map();
     this.shortcuts = [];
     this.scripted = true;
+    this.uploadBytes = Infinity;
     this.revision = 0;
   }
 
@@ -36,6 +37,7 @@ export class Workspace {
     this.modals = new Map(Object.entries(state.views));
     this.shortcuts = state.shortcuts;
     this.scripted = state.scripted_agent;
+    this.uploadBytes = state.upload_bytes;
     this.traffic = new Map(state.traffic.map((line) => [line.key, line]));
     this.switches = new Map(state.switches.map((it) => [it.id, it]));
   }
@@ -58,8 +60,8 @@ export class Workspace {
   }
 
   /** Remember which of two feedback buttons was pressed; the app is told, the message does not change. */
-  choose(channel, ts, action, value) {
-    this.chosen.set(`${channel}/${ts}/${action}`, value);
+  choose(user, channel, ts, action, value) {
+    this.chosen.set(`${user}/${channel}/${ts}/${action}`, value);
     const message = this.find(channel, ts);
     if (message) this.put(message);
   }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import sys
 import time
@@ -20,11 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from slackbot.simulator.noxus import NoxusSimulator, Switches, history, prose, recorded, script
+from slackbot.simulator.noxus import NoxusSimulator, Switches, agents, history, prose, recorded, script
 from slackbot.simulator.noxus.faults import Faults
 
 COMMANDS = (
     "/say *hello* there", "/words 5", "/long 900", "/tool lookup", "/think", "/fail", "/cut", "/hang", "/timeout",
+    "/steps", "/steps 1",
     "/human", "/silent", "/approve", "/wait 2", "/frames multi_step", "/frames nothing", "/file a.csv", "/help", "help",
 )  # fmt: skip
 
@@ -118,6 +120,20 @@ def test_a_reply_counts_quotes_and_remembers() -> None:
     assert "message 3 of this conversation" in text
     assert "Earlier you asked: *First thing*; *Second thing*." in text
     assert "You attached `a.txt`." in text
+
+
+def test_steps_are_a_longer_piece_of_work() -> None:
+    """Thoughts, a tool with words of its own, text, a tool that is not shown, silence as long as asked, the answer."""
+    for content, silence in (("/steps", 12.0), ("/steps 3", 3.0), ("/steps 0", 0.0)):
+        steps = [step for step in steps_of(content) if isinstance(step, script.Emit)]
+        kinds = [step.frame["type"] for step in steps]
+        order = ["reasoning-start", "tool-input-start", "text-start", "tool-input-start", "text-start"]
+        assert [kind for kind in kinds if kind in order] == order
+        called = [step.frame["toolName"] for step in steps if step.frame["type"] == "tool-input-start"]
+        shown = {tool["type"]: tool for tool in agents.settings()["base_tools"]}
+        assert [shown[name]["visible"] for name in called] == [True, False]
+        assert [step.after for step in steps if step.frame["type"] == "tool-output-available"] == [silence / 6] * 2
+        assert [step.after for step in steps if step.frame["type"] == "text-start"] == [0.0, silence]
 
 
 def test_approval_is_marked_only_by_the_newer_protocol() -> None:
@@ -410,6 +426,41 @@ async def test_the_agents_file_is_found_by_what_the_stream_says(api: Api, style:
     file = next(file for file in api.nox.files.values() if file.name == "data.csv")
     assert ("data:text/csv;base64," in told) if style == "data_uri" else (file.id in told)
     assert (await api.http.get(f"/v1/file/{file.id}")).content == file.content
+
+
+async def test_the_agent_makes_what_it_was_asked_for(api: Api) -> None:
+    """Several files, each named in the answer, of the size that was wished; pictures and pages are real ones."""
+    api.nox.switches.change(files_as="link", rate=10_000)
+    frames = await api.ask(await api.create(), "/file a.png b.pdf c.txt")
+    made = {file.name: file for file in api.nox.files.values()}
+    links = [f"[{name}]({api.nox.url}/v1/file/{made[name].id})" for name in ("a.png", "b.pdf", "c.txt")]
+    assert said(frames) == f"Here are your files: {', '.join(links)}"
+    assert made["a.png"].content.startswith(b"\x89PNG")
+    assert made["b.pdf"].content.startswith(b"%PDF")
+    got = await api.http.get(f"/v1/file/{made['b.pdf'].id}")
+    assert got.headers["content-disposition"] == "attachment; filename*=utf-8''b.pdf"
+    await api.ask(await api.create(), "/file d.bin size=12345")
+    assert next(len(file.content) for file in api.nox.files.values() if file.name == "d.bin") == 12345
+
+
+async def test_what_came_along_is_summed_up(api: Api) -> None:
+    """Name, type, size and the beginning of its SHA-256, for people and for tests; a big one is only referred to."""
+    api.nox.switches.change(rate=10_000)
+    one = await api.create()
+    content = bytes(100_000)
+    file = {"name": "a.bin", "type": "a/b", "size": 7, "b64_content": base64.b64encode(content).decode()}
+    digest = hashlib.sha256(content).hexdigest()
+    answer = await api.http.post(f"/v1/conversations/{one}/chat", json={"content": "/sum", "files": [file]})
+    assert answer.status_code == 200
+    assert (await api.texts(one))[1] == f"- `a.bin`, a/b, 100000 bytes, {digest[:12]}"
+    asked = next(request for request in api.nox.requests if request.endpoint == "chat")
+    assert asked.files == [{"name": "a.bin", "type": "a/b", "size": 7, "bytes": 100_000, "sha256": digest}]
+    assert asked.body["files"][0]["b64_content"] == "(100000 bytes)"
+    message = (await api.get(one))["messages"][0]
+    prompt = message["pydantic_message_parts"][0]["parts"][0]["content"]
+    assert (await api.http.get(f"/v1/file/{prompt[1]['file_id']}")).content == content
+    await api.http.post(f"/v1/conversations/{one}/chat", json={"content": "/sum"})
+    assert (await api.texts(one))[3] == "No file came with that."
 
 
 async def test_deleting_a_conversation_stops_its_run(api: Api) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -85,7 +87,7 @@ class SimConversation:
 
 @dataclass(slots=True)
 class SimFile:
-    """A stored file, uploaded or made by the agent."""
+    """A stored file: uploaded, sent along with a message, or made by the agent."""
 
     id: str
     name: str
@@ -160,6 +162,9 @@ class Workspace:
         files = tuple(file.model_dump(mode="json") for file in message.files or ())
         if any(_decoded_size(file["b64_content"] or "") > switches.b64_limit for file in files):
             raise Refused(413, f"File too large: the limit is {switches.b64_limit} bytes")
+        for file in files:
+            if file["b64_content"] is not None:
+                self.keep_file(file["name"], file["type"], base64.b64decode(file["b64_content"]), file["id"])
         if conversation.runs and switches.second_post == "conflict":
             raise Refused(409, "A run is already in progress for this conversation")
         full = len(conversation.messages) >= switches.message_cap
@@ -173,6 +178,7 @@ class Workspace:
             self.new_id,
             earlier=tuple(conversation.asked),
             files=tuple(file["name"] for file in files),
+            sums=tuple(self._sum(file) for file in files),
             rate=switches.rate,
             first_token_delay=switches.first_token_delay,
             sdk_version=switches.sdk_version,
@@ -192,6 +198,13 @@ class Workspace:
             self.touch(conversation)
         conversation.started.notify()
         return run
+
+    def _sum(self, file: dict[str, Any]) -> str:
+        """One line about a file that came with a message."""
+        if file["url"]:
+            return f"`{file['name']}`, {file['type']}, at {file['url']}"
+        content = self.files[file["id"]].content
+        return f"`{file['name']}`, {file['type']}, {len(content)} bytes, {hashlib.sha256(content).hexdigest()[:12]}"
 
     def parts(self, run: Run) -> tuple[dict[str, Any], ...]:
         """The ModelMessages of the agent's side of a run."""

@@ -19,6 +19,8 @@ _NO_USAGE: dict[str, Any] = {
     "details": {},
 }
 _UNKNOWN_ORIGIN: dict[str, Any] = {"id": None, "provider_name": None, "provider_details": None}
+_INLINE_CHARS = 100_000
+"""A larger file is only referred to in the messages. What Noxus does is unknown; pydantic-ai knows both."""
 _RETRY_HINT = "\n\nFix the errors and try again."
 
 
@@ -52,9 +54,11 @@ class SimMessage:
 def user_message(message_id: str, run_id: str, content: str, files: tuple[dict[str, Any], ...], at: str) -> SimMessage:
     """The user's own message; ``files`` are ``ConversationFile`` bodies."""
     binaries = [
-        {"kind": "binary", "data": file["b64_content"], "media_type": file["type"], "identifier": file["id"]}
-        if file.get("b64_content") is not None
-        else {"kind": "document-url", "url": file["url"], "media_type": file["type"]}
+        {"kind": "document-url", "url": file["url"], "media_type": file["type"]}
+        if file.get("b64_content") is None
+        else {"kind": "uploaded-file", "file_id": file["id"], "media_type": file["type"]}
+        if len(file["b64_content"]) > _INLINE_CHARS
+        else {"kind": "binary", "data": file["b64_content"], "media_type": file["type"], "identifier": file["id"]}
         for file in files
     ]
     prompt = {"content": [content, *binaries] if binaries else content, "timestamp": at, "part_kind": "user-prompt"}

@@ -16,8 +16,10 @@ I am a simulated agent. Write anything and I answer; or write one of these, anyw
 | `/long N rate=R` | say about N characters of mixed Markdown |
 | `/tool NAME` | use the tool NAME between two pieces of text |
 | `/think` | think aloud, then answer |
+| `/steps S` | think, use two tools, keep silent for S seconds, then answer |
 | `/wait S` | keep silent for S seconds, then answer |
-| `/file NAME` | make a file |
+| `/file NAME size=N` | make a file, or one for each NAME |
+| `/sum` | say which files I got |
 | `/human` | ask for a human |
 | `/approve` | call a tool that waits for approval |
 | `/silent` | finish without a word |

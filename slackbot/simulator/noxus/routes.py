@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -151,7 +152,9 @@ class Routes:
         file = self._workspace.files.get(request.match_info["id"])
         if file is None:
             raise Refused(404, "File not found")
-        return web.Response(body=file.content, content_type=file.media_type)
+        # What is known is that these are the raw bytes; FastAPI names a file in this header.
+        named = {"Content-Disposition": f"attachment; filename*=utf-8''{quote(file.name, safe='')}"}
+        return web.Response(body=file.content, content_type=file.media_type, headers=named)
 
     async def me(self, _request: web.Request) -> web.Response:
         return web.json_response(

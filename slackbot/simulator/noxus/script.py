@@ -12,10 +12,10 @@ import math
 import mimetypes
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-from slackbot.simulator.noxus import prose, recorded
+from slackbot.simulator.noxus import making, prose, recorded
 
 MAX_WORDS = 100_000
 MAX_LONG = 1_000_000
@@ -23,9 +23,11 @@ MAX_WAIT = 3600.0
 
 _LONG_RATE = 250.0
 _COMMAND = re.compile(
-    r"(?<!\S)/(say|words|long|tool|think|fail|cut|hang|timeout|human|silent|approve|wait|frames|file|help)(?!\w)[ ]?",
+    r"(?<!\S)/(say|words|long|tool|think|steps|fail|cut|hang|timeout|human|silent|approve|wait|frames|file|sum|help)"
+    r"(?!\w)[ ]?",
 )
 _HELP = re.compile(r"\W*(?:[^\n:]{1,80}:\s*)?help\W*", re.IGNORECASE)
+_SIZE = re.compile(r"size=(\d{1,9})")
 _RATE = re.compile(r"rate=(\d+(?:\.\d+)?)")
 
 
@@ -89,7 +91,8 @@ Step: TypeAlias = Emit | Cut | GiveUp | Hang | AskHuman | MakeFile | Recall
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """All an answer depends on. ``earlier`` holds the user's messages before this one, ``files`` the attached names.
+    """All an answer depends on. ``earlier`` holds the user's messages before this one, ``files`` the attached names,
+    ``sums`` a line about each of them.
 
     ``rate`` is in tokens a second, ``first_token_delay`` in seconds; ``new_id`` makes a fresh id at every call.
     """
@@ -98,6 +101,7 @@ class Turn:
     new_id: Callable[[], str]
     earlier: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    sums: tuple[str, ...] = ()
     rate: float = 32.0
     first_token_delay: float = 0.4
     sdk_version: Literal[5, 6] = 5
@@ -142,15 +146,17 @@ def _block(turn: Turn, pieces: Iterable[str], *, kind: str = "text", rate: float
     yield Emit({"type": f"{kind}-end", "id": block})
 
 
-def _call(turn: Turn, name: str, arguments: dict[str, Any], output: object = None) -> Iterator[Step]:
-    """A tool call with its output; without one it stays open."""
-    call = turn.new_id()
+def _call(
+    turn: Turn, name: str, arguments: dict[str, Any], output: object = None, seconds: float | None = None
+) -> Iterator[Step]:
+    """A tool call with its output after a while; without one it stays open."""
+    call, took = turn.new_id(), 20 / turn.rate if seconds is None else seconds
     yield Emit({"type": "tool-input-start", "toolCallId": call, "toolName": name})
     text = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
     yield Emit({"type": "tool-input-delta", "toolCallId": call, "inputTextDelta": text})
     yield Emit({"type": "tool-input-available", "toolCallId": call, "toolName": name, "input": arguments})
     if output is not None:
-        yield Emit({"type": "tool-output-available", "toolCallId": call, "output": output}, 20 / turn.rate)
+        yield Emit({"type": "tool-output-available", "toolCallId": call, "output": output}, took)
     elif name == "delete_file" and turn.sdk_version == 6:
         yield Emit({"type": "tool-approval-request", "approvalId": turn.new_id(), "toolCallId": call})
 
@@ -194,6 +200,21 @@ def _think(turn: Turn, _rest: str) -> Iterator[Step]:
     thoughts = "The user wants to see me think. I think, and then I answer."
     yield from _block(turn, prose.tokens(thoughts), kind="reasoning")
     yield from _block(turn, prose.tokens("I thought about it: **yes**."))
+
+
+def _steps(turn: Turn, rest: str) -> Iterator[Step]:
+    """All that can be seen of a longer piece of work; the second tool is one that the agent does not show."""
+    silence = min(_number(rest, 12), MAX_WAIT)
+    thoughts = "Two places may know. I ask the web first, and then I compare it with the files."
+    yield from _block(turn, prose.tokens(thoughts), kind="reasoning")
+    yield from _call(turn, "web_research", {"query": "an example"}, {"results": 3}, silence / 6)
+    yield from _next_step()
+    yield from _block(turn, prose.tokens("The web knows of three examples. I compare them with your files."))
+    yield from _call(turn, "filesystem", {"path": "examples"}, {"files": 2}, silence / 6)
+    yield from _next_step()
+    first, *others = _block(turn, prose.tokens("Two of the three are in your files already; **the third** is new."))
+    yield replace(first, after=silence)
+    yield from others
 
 
 def _unfinished(turn: Turn) -> Iterator[Step]:
@@ -245,33 +266,46 @@ def _approve(turn: Turn, _rest: str) -> Iterator[Step]:
 
 
 def _wait(turn: Turn, rest: str) -> Iterator[Step]:
-    steps = _reply(turn, "")
-    first = next(steps)
-    assert isinstance(first, Emit)  # noqa: S101 - narrows the type: a block opens with a frame
-    yield Emit(first.frame, min(_number(rest, 1), MAX_WAIT))
-    yield from steps
+    first, *others = _reply(turn, "")
+    yield replace(first, after=min(_number(rest, 1), MAX_WAIT))
+    yield from others
 
 
 def _file(turn: Turn, rest: str) -> Iterator[Step]:
-    name = _word(rest, "report.csv")
-    made = MakeFile(
-        turn.new_id(), name, mimetypes.guess_type(name)[0] or "text/plain", f"name,value\n{name},1\n".encode()
-    )
-    url = f"{turn.base_url}/v1/file/{made.id}"
+    names = [word for word in rest.split() if "." in word] or [_word(rest, "report.csv")]
+    found = _SIZE.search(rest)
+    size = min(int(found[1]), making.MAX_SIZE) if found else None
+    links = []
+    for name in names:
+        media_type = mimetypes.guess_type(name)[0] or "text/plain"
+        made = MakeFile(turn.new_id(), name, media_type, making.content(name, size))
+        links.append(f"[{name}]({turn.base_url}/v1/file/{made.id})")
+        yield from _made(turn, made)
+    yield from _next_step()
+    shown = f": {', '.join(links)}" if turn.files_as == "link" else "."
+    yield from _block(turn, prose.tokens(f"Here {'is your file' if len(names) == 1 else 'are your files'}{shown}"))
+
+
+def _made(turn: Turn, made: MakeFile) -> Iterator[Step]:
+    """A file comes into being and is shown in one of the ways there may be."""
     yield made
-    yield from _call(turn, "create_file", {"name": name}, {"created": True})
-    told = {"file_id": made.id, "name": name, "content_type": made.media_type}
-    yield from _call(turn, "present_file", {"name": name}, told if turn.files_as == "tool_output" else {"ok": True})
+    yield from _call(turn, "create_file", {"name": made.name}, {"created": True})
+    told = {"file_id": made.id, "name": made.name, "content_type": made.media_type}
+    output = told if turn.files_as == "tool_output" else {"ok": True}
+    yield from _call(turn, "present_file", {"name": made.name}, output)
     if turn.files_as == "file_frame":
+        url = f"{turn.base_url}/v1/file/{made.id}"
         yield Emit({"type": "file", "url": url, "mediaType": made.media_type})
     elif turn.files_as == "data_uri":
         data = f"data:{made.media_type};base64,{base64.b64encode(made.content).decode()}"
         yield Emit({"type": "file", "url": data, "mediaType": made.media_type})
     elif turn.files_as == "data_frame":
-        yield Emit({"type": "data-file", "id": made.id, "data": {"id": made.id, "name": name}})
-    yield from _next_step()
-    link = f": [{name}]({url})" if turn.files_as == "link" else "."
-    yield from _block(turn, prose.tokens(f"Here is your file{link}"))
+        yield Emit({"type": "data-file", "id": made.id, "data": {"id": made.id, "name": made.name}})
+
+
+def _sum(turn: Turn, _rest: str) -> Iterator[Step]:
+    lines = [f"- {line}" for line in turn.sums] or ["No file came with that."]
+    return _block(turn, prose.tokens("\n".join(lines)))
 
 
 def _recorded(turn: Turn, name: str) -> Iterator[Step]:
@@ -319,6 +353,7 @@ _COMMANDS: dict[str, Callable[[Turn, str], Iterator[Step]]] = {
     "long": _long,
     "tool": _tool,
     "think": _think,
+    "steps": _steps,
     "fail": _fail,
     "cut": _cut,
     "hang": _hang,
@@ -328,4 +363,5 @@ _COMMANDS: dict[str, Callable[[Turn, str], Iterator[Step]]] = {
     "approve": _approve,
     "wait": _wait,
     "file": _file,
+    "sum": _sum,
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -28,7 +30,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Request:
     """One request as it came in. ``at`` is monotonic; ``endpoint`` is a name from ``faults.ENDPOINTS``, empty for an
     unknown address; ``body`` is the parsed JSON or None; ``status`` is 0 until a response began. ``number`` counts the
-    requests; ``frames`` says how many frames of each type were streamed, in the order in which each type came first."""
+    requests; ``frames`` says how many frames of each type were streamed, in the order in which each type came first.
+    Of inline files ``body`` holds no content; ``files`` says of each what it was, counted."""
 
     at: float
     method: str
@@ -39,6 +42,7 @@ class Request:
     status: int = 0
     number: int = 0
     frames: dict[str, int] = field(default_factory=dict)
+    files: list[dict[str, Any]] = field(default_factory=list)
     over: bool = False
 
 
@@ -134,6 +138,7 @@ class NoxusSimulator:
         number = len(self.requests) + 1
         query = dict(request.query)
         noted = Request(time.monotonic(), request.method, request.path, query, endpoint, body, number=number)
+        noted.files = _weighed(body)
         _NOTED.set(noted)
         self.requests.append(noted)
         self._tell(noted)
@@ -222,6 +227,22 @@ class NoxusSimulator:
         except (TypeError, ValidationError, ValueError) as error:
             return web.json_response({"detail": f"{error}"}, status=422)
         return web.json_response(self.switches.model_dump())
+
+
+def _weighed(body: object) -> list[dict[str, Any]]:
+    """Take the inline contents out of a message's body and say how long they were, and their SHA-256."""
+    weighed = []
+    files = body.get("files") if isinstance(body, dict) else None
+    for file in files if isinstance(files, list) else ():
+        if isinstance(file, dict) and isinstance(file.get("b64_content"), str):
+            try:
+                content = base64.b64decode(file["b64_content"], validate=True)
+            except ValueError:
+                continue
+            file["b64_content"] = f"({len(content)} bytes)"
+            told = {key: file.get(key) for key in ("name", "type", "size")}
+            weighed.append(told | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()})
+    return weighed
 
 
 def _faulty(fault: Fault) -> web.Response:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import io
 import json
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import pytest
 from aiohttp import web
@@ -19,6 +23,8 @@ from slackbot.domain import (
     AgentProfile,
     AgentTarget,
     ApprovalRequested,
+    FileBytes,
+    FileLink,
     RunFinished,
     TextDelta,
     ToolFinished,
@@ -35,6 +41,7 @@ from slackbot.errors import (
     AgentUnknown,
     ConversationFull,
     ConversationGone,
+    FilesTooBig,
     StreamBroken,
 )
 from slackbot.noxus.client import PROFILE_RETRY_SECONDS, PROFILE_SECONDS, NoxusClient
@@ -299,13 +306,194 @@ async def test_leaving_midway_closes_the_connection(backend: Backend) -> None:
         await asyncio.wait_for(backend.gone.wait(), 2)
 
 
+# --- files -------------------------------------------------------------------------------------------------------
+
+MB = 1024 * 1024
+
+
+def bytes_file(content: bytes, name: str = "a.txt") -> FileBytes:
+    return FileBytes(name, "text/plain", len(content), io.BytesIO(content))
+
+
+def big(content: BinaryIO) -> FileBytes:
+    """Much more than the sockets between us and a server hold."""
+    content.truncate(16 * MB)
+    return FileBytes("a.bin", "a/b", 16 * MB, content)
+
+
+async def refused(client: NoxusClient, *files: FileBytes | FileLink) -> AgentError:
+    with pytest.raises(AgentError) as caught:
+        async with client.ask("c-1", "see", files):
+            pass
+    return caught.value
+
+
+Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def peer(serve: Peer, **settings: Any) -> AsyncIterator[NoxusClient]:
+    """A client of a server that answers each connection like this, byte by byte."""
+    served: list[asyncio.Task[None]] = []
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(asyncio.current_task())  # type: ignore[arg-type]
+        try:
+            await serve(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(connection, "127.0.0.1", 0)
+    try:
+        async with connected(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", **settings) as client:
+            yield client
+    finally:
+        server.close()
+        for task in served:
+            task.cancel()
+        await asyncio.gather(*served, return_exceptions=True)
+
+
+@pytest.mark.parametrize("mode", ["stream", "chat"])
+async def test_files_go_along(backend: Backend, mode: str) -> None:
+    """With name, type, size and bytes, or with their address; in a body whose length is known before."""
+    backend.answers(stream(WHOLE) if mode == "stream" else answer(200, {"parts": []}))
+    async with connected(backend.url, mode=mode) as client:
+        link = FileLink("b.pdf", "application/pdf", "https://b.example/x")
+        files: list[FileBytes | FileLink] = [bytes_file(b"\x00\xff\x01\xfe"), link]
+        async with client.ask("c-1", "see", files) as events:
+            assert [event async for event in events][-1] == RunFinished()
+    others = dict.fromkeys(("tool", "kb_id", "workflow_id", "model_selection"))
+    inline = {"name": "a.txt", "type": "text/plain", "size": 4, "b64_content": "AP8B/g=="}
+    linked = {"name": "b.pdf", "type": "application/pdf", "url": "https://b.example/x"}
+    assert backend.bodies == [{"content": "see", "files": [inline, linked], **others}]
+    assert backend.headers[0]["Content-Type"] == "application/json"
+    assert int(backend.headers[0]["Content-Length"]) > 0
+    assert "Transfer-Encoding" not in backend.headers[0]
+
+
+@pytest.mark.parametrize("first", [answer(429), answer(404, {"detail": "Not Found"})])
+async def test_files_are_sent_again_from_their_start(backend: Backend, first: Handler) -> None:
+    """After a 429 and to a server without streams."""
+    backend.answers(first, answer(200, {"parts": []}))
+    async with connected(backend.url) as client, client.ask("c-1", "see", [bytes_file(b"abc")]):
+        pass
+    bodies = [body["files"][0]["b64_content"] for body in backend.bodies if body]
+    assert bodies == ["YWJj", "YWJj"]
+
+
+async def test_files_too_big_for_noxus(backend: Backend) -> None:
+    """A 413 for a message with files is about them."""
+    backend.answers(answer(413, "too large"))
+    async with connected(backend.url) as client:
+        error = await refused(client, bytes_file(b"abc"))
+    assert (type(error), error.may_have_arrived, error.status) == (FilesTooBig, False, 413)
+
+
+async def test_files_refused_before_they_are_sent() -> None:
+    """A server that looks at the announced length alone answers 413 while we still send."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        while await reader.read(MB):
+            pass
+
+    with tempfile.TemporaryFile() as content:
+        async with peer(serve) as client:
+            assert type(await refused(client, big(content))) is FilesTooBig
+
+
+@pytest.mark.parametrize(("breaks", "kind"), [("reset", AgentUnavailable), ("silence", AgentTimedOut)])
+async def test_half_a_message_has_not_arrived(breaks: str, kind: type[AgentError]) -> None:
+    """Whatever ends the sending before the last byte: no server can have taken that for a message. It is sent once."""
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readexactly(MB)
+        if breaks == "silence":
+            await asyncio.sleep(30)
+
+    with tempfile.TemporaryFile() as content:
+        async with peer(serve, idle_seconds=0.3) as client:
+            error = await refused(client, big(content))
+    assert (type(error), error.may_have_arrived, connections) == (kind, False, 1)
+
+
+async def test_a_whole_message_without_an_answer_may_have_arrived() -> None:
+    """All was sent; then the connection broke."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b'"model_selection":null}')
+
+    async with peer(serve) as client:
+        error = await refused(client, bytes_file(b"abc"))
+    assert (type(error), error.may_have_arrived) == (AgentUnavailable, True)
+
+
+async def test_sending_files_may_take_longer_than_silence() -> None:
+    """As long as they move on, only the deadline of the whole answer counts."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        read = b""
+        while not read.endswith(b'"model_selection":null}'):
+            read = read[-30:] + await reader.read(MB)
+            await asyncio.sleep(0.005)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" + WHOLE)
+        await writer.drain()
+
+    with tempfile.TemporaryFile() as content:
+        async with peer(serve, idle_seconds=0.4) as client, client.ask("c-1", "see", [big(content)]) as events:
+            assert [event async for event in events] == WHOLE_EVENTS
+        async with peer(serve, idle_seconds=0.4, total_seconds=0.3) as client:
+            assert type(await refused(client, big(content))) is AgentTimedOut
+
+
+async def test_a_file_that_changed_is_not_sent(backend: Backend) -> None:
+    """What is not as long as it said would be another file."""
+    backend.answers(stream(WHOLE))
+    async with connected(backend.url) as client:
+        error = await refused(client, FileBytes("a", "a/b", 4, io.BytesIO(b"abc")))
+    assert (type(error), error.may_have_arrived, backend.requests) == (AgentRefused, False, [])
+
+
+async def test_the_simulated_noxus_gets_what_was_sent() -> None:
+    """Byte for byte, with the name, type and size that we told."""
+    contents = [b"", b"%PDF-1.4\n", bytes(range(256)) * 5000, "grüße".encode()]
+    async with simulated() as (noxus, client, conversation):
+        files = [bytes_file(content, f"{index} ü.txt") for index, content in enumerate(contents)]
+        async with client.ask(
+            conversation, "/sum", [*files, FileLink("l.png", "image/png", "https://a.example/l")]
+        ) as events:
+            said = "".join([event.text async for event in events if isinstance(event, TextDelta)])
+        sums = [hashlib.sha256(content).hexdigest() for content in contents]
+        assert said.splitlines() == [
+            *(f"- `{f.name}`, text/plain, {f.size} bytes, {s[:12]}" for f, s in zip(files, sums, strict=True)),
+            "- `l.png`, image/png, at https://a.example/l",
+        ]
+        told = noxus.requests[-1].files
+        assert [(file["bytes"], file["size"], file["sha256"]) for file in told] == [
+            (len(content), len(content), digest) for content, digest in zip(contents, sums, strict=True)
+        ]
+        assert base64.b64encode(contents[2]).decode() not in json.dumps(noxus.requests[-1].body)
+        noxus.switches.b64_limit = 1000
+        with pytest.raises(FilesTooBig):
+            async with client.ask(conversation, "/sum", files):
+                pass
+
+
 async def test_being_cancelled_closes_the_connection(backend: Backend) -> None:
     """A cancelled listener hangs up too, whether the answer has begun or not."""
     for handler in (stream(says(HELLO), end="hang"), stream(30.0)):
         backend.answers(handler)
         backend.gone.clear()
         async with connected(backend.url) as client:
+            asked = len(backend.requests)
             listening = asyncio.create_task(heard(client))
+            while len(backend.requests) == asked:
+                await asyncio.sleep(0.01)
             await asyncio.sleep(0.05)
             listening.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -706,7 +894,10 @@ async def test_a_profile(backend: Backend) -> None:
     backend.answers(answer(200, PROFILE))
     async with connected(backend.url) as client:
         assert await client.profile(AGENT) == AgentProfile(
-            "Ada", "Hello!\nAsk me.", {"web_research": "Searching the web..."}, frozenset({"filesystem"})
+            "Ada",
+            "Hello!\nAsk me.",
+            {"web_research": "Searching the web..."},
+            hidden_tools=frozenset({"filesystem"}),
         )
     assert backend.requests == [("GET", "/v1/agents/agent-1")]
 

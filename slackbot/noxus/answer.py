@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 import httpx
@@ -23,14 +23,29 @@ _AFTER_FINISH_SECONDS: Final = 3.0
 """Patience for ``done`` once the frames say that the message is complete."""
 _AFTER_DONE_SECONDS: Final = 0.1
 """Patience for the end of the body, which normally is there already: only then the connection can be used again."""
+_FEW: Final = 4
+"""So many answers at once are read as they come."""
+_GATHER_SECONDS: Final = 0.05
+"""How long tokens gather between two reads of an answer when there are more; Slack shows them less often anyway."""
+_AT_ONCE_SECONDS: Final = 0.001
+"""What comes faster was there already."""
+
+
+@dataclass(slots=True)
+class Crowd:
+    """How many answers are being read at the same time."""
+
+    open: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait: ``idle`` seconds from one record to the next, and never beyond ``until`` (event loop time)."""
+    """How long to wait: ``idle`` seconds from one record to the next, and never beyond ``until`` (event loop time);
+    ``crowd`` holds all that are read beside."""
 
     idle: float
     until: float
+    crowd: Crowd = field(default_factory=Crowd)
 
     def deadline(self, decoder: FrameDecoder, now: float) -> float:
         """Until when the next record must come."""
@@ -56,6 +71,7 @@ async def streamed(response: httpx.Response, patience: Patience, hidden: str) ->
     cause: Exception | None = None
     response.encoding = "utf-8-sig"  # event streams are UTF-8 whatever the header says, and may open with a BOM
     response.stream = _Watched(response, decoder, patience)
+    patience.crowd.open += 1
     try:
         async with aclosing(EventSource(response).aiter_sse()) as records:
             async for record in records:
@@ -63,6 +79,8 @@ async def streamed(response: httpx.Response, patience: Patience, hidden: str) ->
                     yield event
     except (TimeoutError, httpx.HTTPError) as error:
         cause = error
+    finally:
+        patience.crowd.open -= 1
     failure = _failure(decoder, cause, request_id(response.headers), hidden)
     if failure is not None:
         raise failure from cause
@@ -99,7 +117,11 @@ async def replayed(events: list[AgentEvent]) -> AsyncGenerator[AgentEvent, None]
 
 
 class _Watched(httpx.AsyncByteStream):
-    """A body whose chunks are waited for only until the next record is due: comments do not count, records do."""
+    """A body whose chunks are waited for only until the next record is due: comments do not count, records do.
+
+    With many answers at once, what comes is left to gather for a moment: one read for several tokens, as a read costs
+    more than all that is done with a token.
+    """
 
     def __init__(self, response: httpx.Response, decoder: FrameDecoder, patience: Patience) -> None:
         self._body = cast("httpx.AsyncByteStream", response.stream)  # what an AsyncClient's responses have
@@ -108,20 +130,72 @@ class _Watched(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         now = asyncio.get_running_loop().time
-        heard, deadline = -1, 0.0
+        decoder, patience, alarm = self._decoder, self._patience, _Alarm()
+        heard, deadline, waited = -1, 0.0, False
         chunks = aiter(self._body)
-        while True:
-            if heard != self._decoder.records:
-                heard = self._decoder.records
-                deadline = self._patience.deadline(self._decoder, now())
-            async with asyncio.timeout_at(deadline):
-                chunk = await anext(chunks, None)
-            if chunk is None:
-                return
-            yield chunk
+        try:
+            while True:
+                if heard != decoder.records:
+                    heard = decoder.records
+                    deadline = patience.deadline(decoder, now())
+                if waited and patience.crowd.open > _FEW and not decoder.finished:
+                    await asyncio.sleep(_GATHER_SECONDS)
+                began = now()
+                with alarm.at(deadline):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
+                waited = now() - began > _AT_ONCE_SECONDS
+                yield chunk
+        finally:
+            alarm.off()
 
     async def aclose(self) -> None:
         await self._body.aclose()
+
+
+class _Alarm:
+    """``asyncio.timeout_at`` for one wait after the other: a timer is set only where none would ring in time."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._waiting: asyncio.Task[object] | None = None
+        self._cancelled = 0
+        self._rang = False
+
+    def at(self, due: float) -> _Alarm:
+        """Set the deadline of the next wait."""
+        self._due = due
+        if self._timer is None or self._timer.when() > due:
+            self.off()
+            self._timer = self._loop.call_at(due, self._ring)
+        return self
+
+    def off(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def __enter__(self) -> None:
+        self._waiting = task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._cancelled = task.cancelling()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        task, self._waiting = self._waiting, None
+        if self._rang and task is not None:
+            self._rang = False
+            # Somebody else may have cancelled it too: that counts more.
+            if task.uncancel() <= self._cancelled and kind is asyncio.CancelledError:
+                raise TimeoutError from error
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._due > self._loop.time():
+            self._timer = self._loop.call_at(self._due, self._ring)
+        elif self._waiting is not None:
+            self._rang = True
+            self._waiting.cancel()
 
 
 def _failure(decoder: FrameDecoder, cause: Exception | None, noxus_id: str, hidden: str) -> AgentError | None:

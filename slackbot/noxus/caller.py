@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
 
 import httpx
 
 from slackbot.errors import AgentUnavailable
+from slackbot.noxus.body import FilesBody
 from slackbot.noxus.wire import Call, Setback, request_id
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ PLAIN_SECONDS: Final = 30.0
 _DETAIL_SECONDS: Final = 5.0
 _TIMEOUT: Final = httpx.Timeout(connect=10.0, write=60.0, pool=10.0, read=None)
 """Reading has deadlines of our own: httpx's would start afresh with every keep-alive comment."""
+_UNPACKED: Final = {"Accept-Encoding": "identity"}
 _LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=4.0)
 """As many answers at once as the caller asks for. Idle connections go before uvicorn, which closes them after 5 s, can
 do so under a POST: whether such a POST arrived could not be told."""
@@ -28,17 +30,17 @@ do so under a POST: whether such a POST arrived could not be told."""
 
 class Caller:
     """Keep-alive connections to one Noxus. Proxies and certificates come from the usual environment variables;
-    redirects are not followed, so the key goes to ``base_url`` alone.
+    redirects are not followed, and no call but those below ``base_url`` carries the key.
     """
 
     def __init__(
         self, base_url: str, api_key: str, *, sleep: Callable[[float], Awaitable[None]], jitter: Callable[[], float]
     ) -> None:
-        self._base = base_url.rstrip("/")
+        self.base = base_url.rstrip("/")
         self.key = api_key
         self._sleep = sleep
         self._jitter = jitter
-        self._http = httpx.AsyncClient(headers={"X-API-Key": self.key}, timeout=_TIMEOUT, limits=_LIMITS)
+        self._http = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS)
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -58,12 +60,13 @@ class Caller:
     async def send(self, call: Call, patience: float, until: float = float("inf")) -> httpx.Response:
         """The successful answer, its body unread; the caller closes it. Raises ``AgentError`` kinds.
 
-        Waits ``patience`` seconds for an answer to begin, and never beyond ``until`` (event loop time).
+        Waits ``patience`` seconds for an answer to begin, once all files are sent or as long as none moves on, and
+        never beyond ``until`` (event loop time).
         """
         now = asyncio.get_running_loop().time
         attempt = 0
         while True:
-            answer = await self._attempt(call, min(patience, until - now()))
+            answer = await self._attempt(call, patience, until)
             if isinstance(answer, httpx.Response):
                 return answer
             pause = answer.pause(attempt, self._jitter())
@@ -73,16 +76,32 @@ class Caller:
             await self._sleep(pause)
             attempt += 1
 
-    async def _attempt(self, call: Call, seconds: float) -> httpx.Response | Setback:
-        request = self._http.build_request(
-            call.method, self._base + call.path, params=call.params, json=call.body, headers={"Accept": call.accept}
-        )
+    async def look(self, url: str) -> httpx.Response:
+        """What a foreign address answers, without the key; its body unread, the caller closes it."""
+        return await self._http.send(self._http.build_request("GET", url, headers=_UNPACKED), stream=True)
+
+    async def _attempt(self, call: Call, patience: float, until: float) -> httpx.Response | Setback:
+        now = asyncio.get_running_loop().time
+        headers = {"X-API-Key": self.key, "Accept": call.accept} | (_UNPACKED if call.as_it_is else {})
+
+        async def moving(body: FilesBody) -> AsyncIterator[bytes]:
+            async for chunk in body:
+                limit.reschedule(min(now() + patience, until))
+                yield chunk
+
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout_at(min(now() + patience, until)) as limit:
+                if isinstance(call.body, FilesBody):
+                    headers |= {"Content-Type": "application/json", "Content-Length": f"{call.body.length}"}
+                    body: dict[str, Any] = {"content": moving(call.body)}
+                else:
+                    body = {"json": call.body}
+                url = self.base + call.path
+                request = self._http.build_request(call.method, url, params=call.params, headers=headers, **body)
                 response = await self._http.send(request, stream=True)
         except (TimeoutError, httpx.HTTPError) as error:
             return call.lost(error, self.key)
-        if response.is_success:
+        if response.is_success or (call.as_it_is and response.has_redirect_location):
             return response
         return call.refused(response.status_code, response.headers, await _error_body(response), self.key)
 

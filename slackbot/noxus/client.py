@@ -10,20 +10,23 @@ import logging
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from http import HTTPStatus
-from typing import Final
+from typing import BinaryIO, Final
 from urllib.parse import quote
 
 import httpx
 
-from slackbot.domain import AgentEvent, AgentProfile, AgentTarget
+from slackbot.domain import AgentEvent, AgentProfile, AgentTarget, FileBytes, FileLink, FileOffered
 from slackbot.errors import AgentError, AgentRefused, AgentUnavailable, AgentUnknown, ConversationGone
-from slackbot.noxus.answer import EVENT_STREAM, Patience, is_stream, replayed, streamed, whole
+from slackbot.noxus.answer import EVENT_STREAM, Crowd, Patience, is_stream, replayed, streamed, whole
+from slackbot.noxus.body import FilesBody
 from slackbot.noxus.caller import Caller
 from slackbot.noxus.events import clean
+from slackbot.noxus.fetch import Resolve, fetched, resolve
 from slackbot.noxus.profile import agent_profile
+from slackbot.noxus.settle import settle
 from slackbot.noxus.wire import Call, message_body
 
 log = logging.getLogger(__name__)
@@ -49,7 +52,7 @@ class NoxusClient:
     ``total_seconds`` the whole answer.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings by name, and what tests pass in: time, chance, the name service
         self,
         base_url: str,
         api_key: str,
@@ -60,12 +63,16 @@ class NoxusClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
+        resolve: Resolve = resolve,
     ) -> None:
         self._caller = Caller(base_url, api_key, sleep=sleep, jitter=jitter)
         self._streams = mode == "stream"
         self._idle = idle_seconds
         self._total = total_seconds
+        self._sleep = sleep
+        self._crowd = Crowd()
         self._clock = clock
+        self._resolve = resolve
         self._profiles: dict[str, tuple[float, AgentProfile]] = {}
         self._profile_lock = asyncio.Lock()
 
@@ -94,13 +101,15 @@ class NoxusClient:
         raise AgentUnavailable("POST /v1/conversations: the answer has no id", may_have_arrived=False)
 
     @asynccontextmanager
-    async def ask(self, conversation_id: str, content: str) -> AsyncIterator[AsyncIterator[AgentEvent]]:
+    async def ask(
+        self, conversation_id: str, content: str, files: Sequence[FileBytes | FileLink] = ()
+    ) -> AsyncIterator[AsyncIterator[AgentEvent]]:
         """See ``Agent``. A ``RunFinished`` may come before the end; only the end says that nothing follows."""
         until = asyncio.get_running_loop().time() + self._total
-        response = await self._submit(conversation_id, content, until)
+        response = await self._submit(conversation_id, content, files, until)
         try:
             if is_stream(response):
-                events = streamed(response, Patience(self._idle, until), self._caller.key)
+                events = streamed(response, Patience(self._idle, until, self._crowd), self._caller.key)
             else:
                 events = replayed(await whole(response, until, self._caller.key))
                 self._use_chat("a stream request was answered whole")
@@ -108,6 +117,14 @@ class NoxusClient:
                 yield events
         finally:
             await response.aclose()
+
+    async def fetch(self, offer: FileOffered, into: BinaryIO, *, most: int) -> FileBytes:
+        """See ``Agent``. The key goes along to ``/v1/file/…`` of our Noxus, and nowhere else."""
+        return await fetched(offer, into, most, self._caller, self._resolve)
+
+    async def settle(self, conversation_id: str) -> None:
+        """See ``Agent``."""
+        await settle(self._caller, conversation_id, sleep=self._sleep)
 
     async def profile(self, target: AgentTarget) -> AgentProfile:
         """See ``Agent``. Chat flows have no profile."""
@@ -128,9 +145,13 @@ class NoxusClient:
             self._profiles[agent_id] = (until, known)
             return known
 
-    async def _submit(self, conversation_id: str, content: str, until: float) -> httpx.Response:
+    async def _submit(
+        self, conversation_id: str, content: str, files: Sequence[FileBytes | FileLink], until: float
+    ) -> httpx.Response:
         path = f"/v1/conversations/{quote(conversation_id, safe='')}"
-        body = message_body(content)
+        body: object = message_body(content)
+        if files:
+            body = FilesBody({key: value for key, value in message_body(content).items() if key != "files"}, files)
         if self._streams:
             call = Call("POST", f"{path}/stream", {"format": "json"}, body, EVENT_STREAM, carries_message=True)
             try:

@@ -24,6 +24,7 @@ from slackbot.domain import (
     ToolStarted,
     UnknownFrame,
 )
+from slackbot.noxus.files import frame_offers, offered, offers
 
 _FRAME_KINDS: Final = frozenset({
     "start", "start-step", "finish-step", "message-metadata", "finish", "abort", "error", "file",
@@ -102,6 +103,8 @@ class FrameDecoder:
                 return self._tool(kind, step, frame)
             case "source" | "file":
                 return _offer(kind, frame)
+            case "data":
+                return [*frame_offers(frame)] or _unknown(kind)
             case _:
                 return self._milestone(kind, frame)
 
@@ -144,6 +147,7 @@ class FrameDecoder:
                 events = self._called(call_id, frame) + self._came_back(call_id, ok=False)
             case "output-available" if frame.get("preliminary") is not True:
                 events = self._came_back(call_id, ok=True)
+                events += offers(frame.get("output"), self._tools.get(call_id, ""))
             case "output-available":
                 pass
             case "output-error" | "output-denied":
@@ -213,7 +217,7 @@ class _Blocks:
 def _offer(kind: str, frame: dict[str, Any]) -> list[AgentEvent]:
     url, name, title = _text(frame, "url"), _text(frame, "filename"), _text(frame, "title")
     if kind == "file" and url:
-        return [FileOffered(url, _text(frame, "mediaType"), name)]
+        return [offered(url, _text(frame, "mediaType"), name)]
     if kind in ("source-url", "source-document") and (url or title or name):
         return [Source(title or name or url, url)]
     return _unknown(kind)
@@ -288,7 +292,8 @@ def _part_events(part: dict[str, Any], block: str, tools: dict[str, str]) -> lis
             return [ToolStarted(call_id, name)]
         case ("tool-return" | "builtin-tool-return" | "retry-prompt") as kind if call_id:
             ok = kind != "retry-prompt" and part.get("outcome") in (None, "success")
-            return [ToolFinished(call_id, name or tools.get(call_id, ""), ok)]
+            name = name or tools.get(call_id, "")
+            return [ToolFinished(call_id, name, ok), *(offers(part.get("content"), name) if ok else ())]
         case "file" if isinstance(binary := part.get("content"), dict):
             media_type = _text(binary, "media_type")
             return [FileOffered(f"data:{media_type};base64,{_text(binary, 'data')}", media_type)]

@@ -1,6 +1,7 @@
 """How an agent wants to be shown, out of its settings. Pure.
 
-Settings and their defaults: https://docs.noxus.ai/api-reference/v1/conversations/public-list-conversations.
+Settings and their defaults: https://docs.noxus.ai/api-reference/v1/conversations/public-list-conversations. Types of
+tools: noxus-sdk 0.6.0, ``resources/conversations.py``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ _TOOL_LISTS: Final = (
     "coworkers",
     "chatflow_tools",
 )
+_HIDING: Final = {
+    "hide_state_transitions": ("flow_transition", "chatflow", "chatflow_transition", "chatflow_extraction"),
+    "hide_workflow_progress": ("workflow",),
+}
+"""Settings that hide tools as a whole."""
+_FILE_TOOLS: Final = ("code_execution", "docx", "excel", "sandbox")
+"""Tools that can do something with files, beside those that have "file" in their name."""
 
 
 def agent_profile(agent: object) -> AgentProfile:
@@ -32,21 +40,32 @@ def agent_profile(agent: object) -> AgentProfile:
     settings: dict[object, object] = {}
     for holder in (agent.get("settings"), definition, inner):
         settings |= holder if isinstance(holder, dict) else {}
-    messages: dict[str, str] = {}
-    hidden: set[str] = set()
+    named: dict[str, dict[object, object]] = {}
     for name, tool in tools(settings):
-        if name in messages or name in hidden:
-            continue
-        if tool.get("visible") is False:
-            hidden.add(name)
-        elif message := rich_text(tool.get("tool_display_message_start")):
-            messages[name] = message
+        named.setdefault(name, tool)
+    hidden = {name for name, tool in named.items() if tool.get("visible") is False}
+    for setting, names in _HIDING.items():
+        if settings.get(setting) is True:
+            hidden.update(names)
     return AgentProfile(
         name=rich_text(agent.get("name")),
         introductory_message=rich_text(settings.get("introductory_message")),
-        tool_messages=messages,
+        tool_messages=_messages(named, hidden, "tool_display_message_start"),
+        tool_end_messages=_messages(named, hidden, "tool_display_message_end"),
         hidden_tools=frozenset(hidden),
+        thinking_message=rich_text(settings.get("minimal_tool_message")),
+        hide_reasoning=settings.get("hide_reasoning") is True,
+        reads_files=not named or any(_reads_files(name, tool) for name, tool in tools(settings)),
     )
+
+
+def _messages(named: dict[str, dict[object, object]], hidden: set[str], setting: str) -> dict[str, str]:
+    shown = ((name, rich_text(tool.get(setting))) for name, tool in named.items() if name not in hidden)
+    return {name: message for name, message in shown if message}
+
+
+def _reads_files(name: str, tool: dict[object, object]) -> bool:
+    return tool.get("enabled") is not False and ("file" in name or name in _FILE_TOOLS)
 
 
 def tools(settings: dict[object, object]) -> Iterator[tuple[str, dict[object, object]]]:

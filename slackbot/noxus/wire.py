@@ -27,7 +27,9 @@ from slackbot.errors import (
     AgentUnavailable,
     ConversationFull,
     ConversationGone,
+    FilesTooBig,
 )
+from slackbot.noxus.body import FilesBody
 from slackbot.noxus.events import clean, reason
 
 MAX_PAUSE: Final = 30.0
@@ -82,7 +84,8 @@ class Setback:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. ``carries_message``: it submits a user's message, and so may reach Noxus at most once."""
+    """One request. ``carries_message``: it submits a user's message, and so may reach Noxus at most once.
+    ``as_it_is``: a file, wanted without packing, or a redirect to where it is."""
 
     method: str
     path: str
@@ -90,6 +93,7 @@ class Call:
     body: object = None
     accept: str = "application/json"
     carries_message: bool = False
+    as_it_is: bool = False
 
     @property
     def _repeatable(self) -> bool:
@@ -98,9 +102,12 @@ class Call:
     def lost(self, cause: Exception, hidden: str) -> Setback:
         """No answer came. ``hidden`` is the secret to keep out of the error's text."""
         unsent = isinstance(cause, _UNSENT)
+        in_part = isinstance(self.body, FilesBody) and not self.body.whole
         kind = AgentTimedOut if isinstance(cause, TimeoutError) else AgentUnavailable
         text = bounded(f"{type(cause).__name__} {cause}", hidden)
-        error = kind(f"{self.method} {self.path}: {text}", may_have_arrived=self.carries_message and not unsent)
+        error = kind(
+            f"{self.method} {self.path}: {text}", may_have_arrived=self.carries_message and not (unsent or in_part)
+        )
         again = unsent or (self._repeatable and kind is AgentUnavailable)
         return Setback(error, cause, Retry.FAILED if again else Retry.NEVER)
 
@@ -108,7 +115,10 @@ class Call:
         """An answer other than success. ``hidden`` is the secret to keep out of the error's text."""
         detail = bounded(detail_of(body), hidden)
         uncertain = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT
-        error = _kind(status, detail)(
+        kind = _kind(status, detail)
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and isinstance(self.body, FilesBody):
+            kind = FilesTooBig
+        error = kind(
             f"{self.method} {self.path}: {status} {detail}",
             status=status,
             request_id=request_id(headers),

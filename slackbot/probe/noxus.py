@@ -18,7 +18,6 @@ from slackbot.domain import (
     TextDelta,
     ToolFinished,
     ToolStarted,
-    UnknownFrame,
 )
 from slackbot.errors import AgentError, AgentTimedOut, ConversationFull
 from slackbot.noxus.events import reply_events
@@ -311,13 +310,14 @@ class NoxusProbe:
         calls = {event.call_id for event in heard.events if isinstance(event, ToolStarted)}
         outputs = " ".join(record.data for record in heard.frames if "tool-output-available" in record.data)
         urls = [event.url for event in heard.events if isinstance(event, FileOffered)]
-        unknown = [event for event in heard.events if isinstance(event, UnknownFrame)]
-        if urls:
-            self.findings.saw("noxus.files_as", "data_uri" if urls[0].startswith("data:") else "file_frame")
-        elif any(event.kind.startswith("data-") for event in unknown):
-            self.findings.saw("noxus.files_as", "data_frame")
+        if any(url.startswith("data:") for url in urls):
+            self.findings.saw("noxus.files_as", "data_uri")
         elif set(_UUID.findall(outputs)) - calls:
             self.findings.saw("noxus.files_as", "tool_output")
+        elif any('"data-' in record.data for record in heard.frames):
+            self.findings.saw("noxus.files_as", "data_frame")
+        elif urls:
+            self.findings.saw("noxus.files_as", "file_frame")
         elif "/v1/file/" in heard.text:
             self.findings.saw("noxus.files_as", "link")
         else:

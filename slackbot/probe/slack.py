@@ -18,7 +18,15 @@ from slackbot.slack.web import WebApi
 from slackbot.text.outbound import prepare
 
 NEEDED_SCOPES: Final = ("app_mentions:read", "channels:history", "chat:write", "groups:history", "im:history")
-OPTIONAL_SCOPES: Final = ("channels:read", "groups:read", "mpim:history", "users:read")
+OPTIONAL_SCOPES: Final = (
+    "channels:read",
+    "files:read",
+    "files:write",
+    "groups:read",
+    "mpim:history",
+    "reactions:write",
+    "users:read",
+)
 """As in manifest.yml."""
 
 _ROOT: Final = "slackbot probe: a test of this bot's own, gone in a minute. There is nothing to do."

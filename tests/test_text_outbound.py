@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slackbot.domain import FileOffered
+from slackbot.text import private
 from slackbot.text.outbound import HELD_CHARS, SUMMARY_CHARS, WORD_JOINER, Preparer, plain, prepare
 
 FRAGMENTS = [
@@ -91,7 +93,7 @@ def test_any_pieces_give_the_same_text(text: str, widths: list[int]) -> None:
         width = widths[number % len(widths)]
         shown += preparer.push(text[at : at + width])
         at, number = at + width, number + 1
-        assert len(preparer._held) <= HELD_CHARS
+        assert len(preparer._scanners[-1].held) <= HELD_CHARS
     assert shown + preparer.finish() == prepare(text)
 
 
@@ -210,6 +212,134 @@ def test_a_link_that_looks_like_another_address_shows_its_own(link: str) -> None
 def test_honest_links_stay(text: str) -> None:
     """The same host with or without www, a subdomain of it, names of files, and addresses that are no label."""
     assert prepare(text) == text
+
+
+# --- files that only Noxus shows ---------------------------------------------------------------------------------
+
+BASE = "https://noxus.example/api/backend"
+ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
+AT = f"/v1/file/{ID}"
+
+
+def with_uploads(text: str, width: int = 1000) -> tuple[str, list[FileOffered]]:
+    preparer = Preparer(private_files=BASE)
+    shown = "".join([preparer.push(text[at : at + width]) for at in range(0, len(text), width)]) + preparer.finish()
+    return shown, preparer.files
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "name"),
+    [
+        (f"See [report.pdf]({BASE}{AT}).", "See report.pdf.", "report.pdf"),
+        (f"[report.pdf]({AT})", "report.pdf", "report.pdf"),
+        (f"[the *report*](/api/backend{AT} 'to read')", "the *report*", ""),
+        (f'[a](  <{BASE}{AT}?download=1#x>  "b" )', "a", ""),
+        (f"![a chart]({BASE}{AT}) and", "a chart and", ""),
+        (f"![]({AT})", "the attached file", ""),
+        (f"[![chart.png]({AT})]({AT})", "chart.png", "chart.png"),
+        (f"[{BASE}{AT}]({BASE}{AT})", "the attached file", ""),
+        (f"[a \\] b [c]]({AT})", "a \\] b [c]", ""),
+        (f"At {BASE}{AT}.", "At the attached file.", ""),
+        (f"HTTPS://NOXUS.example/api/backend{AT}/content?x=1 and", "the attached file and", ""),
+        (f"({AT})", "(the attached file)", ""),
+        (AT, "the attached file", ""),
+        (f"<{BASE}{AT}>", "the attached file", ""),
+        (f"<{BASE}{AT}|r.csv>", "r.csv", "r.csv"),
+        (f"- `{AT}`", "- `the attached file`", ""),
+    ],
+)
+@pytest.mark.parametrize("width", [1, 2, 7, 1000])
+def test_links_to_files_that_come_as_uploads(text: str, shown: str, name: str, width: int) -> None:
+    """Only their words stay, however the text comes; and it is known which files they were."""
+    found, files = with_uploads(text, width)
+    assert found == shown
+    assert {file.url for file in files} == {AT}
+    assert name in {file.name for file in files}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[a](https://other.example{AT}) https://other.example{AT} https://noxus.example.other.example{AT}",
+        f"https://a.example/?next={BASE}{AT} x{AT} ~{AT}",
+        f"{AT}0 {AT}-x {BASE}/v1/file/{ID[:-1]} /v1/file/r.csv {BASE}/v1/files {BASE}",
+        f"[{'x' * 301}]({AT}) and [a\nb]({AT})",
+        "- [ ] http://a.example, [1], ![x](/i.png) /var /v1 !important <b> h",
+        "",
+    ],
+)
+@pytest.mark.parametrize("width", [1, 3, 1000])
+def test_other_links_stay(text: str, width: int) -> None:
+    """Other hosts, longer ids, and what is no file."""
+    assert with_uploads(text, width) == (text, [])
+
+
+def test_links_stay_unless_told_otherwise() -> None:
+    """Without the setting nothing changes."""
+    text = f"[report.pdf]({BASE}{AT}) {AT}"
+    assert prepare(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"@[here]({AT})", "@~here"),
+        (f"<[!channel]({AT})>", "<!~channel>"),
+        (f"[@here]({AT})", "@~here"),
+        (f"[<@U1>]({AT})", "<@~U1>"),
+    ],
+)
+def test_nobody_is_called_once_a_link_is_gone(text: str, shown: str) -> None:
+    """Its words are made safe together with what stands around them."""
+    assert with_uploads(text)[0] == shown.replace("~", WORD_JOINER)
+
+
+PRIVATE = [
+    *"[]()<>!|/h", "](", "![", f"]({AT})", f"]({BASE}{AT} 't')", AT, f"{BASE}{AT}", f"<{BASE}{AT}|", BASE, "/v1/file/",
+    ID, "https://", "report.pdf", "@", "here", "\\", "?x=1", " ", "\n", "x" * 290,
+]  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(
+    text=st.lists(st.sampled_from(PRIVATE) | st.sampled_from(FRAGMENTS), max_size=25).map("".join),
+    widths=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+)
+def test_any_pieces_give_the_same_text_with_uploads(text: str, widths: list[int]) -> None:
+    """However the text comes, the same is shown and the same files are found; little is held back; nobody is called."""
+    preparer = Preparer(private_files=BASE)
+    shown, at, number = "", 0, 0
+    while at < len(text):
+        width = widths[number % len(widths)]
+        shown += preparer.push(text[at : at + width])
+        at, number = at + width, number + 1
+        assert len(preparer._scanners[0].held) <= private.HELD_CHARS
+    shown += preparer.finish()
+    assert (shown, preparer.files) == with_uploads(text, 10**6)
+    assert called(shown) == []
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(PRIVATE) | st.sampled_from(FRAGMENTS), max_size=25).map("".join))
+def test_plain_words_set_everything_free(text: str) -> None:
+    """Whatever came before, nothing is held back once ordinary sentences follow."""
+    preparer = Preparer(private_files=BASE)
+    shown = preparer.push(text) + preparer.push("\n\n" + "Some words. " * 100)
+    assert shown == with_uploads(text + "\n\n" + "Some words. " * 100)[0]
+
+
+@given(agent_text)
+def test_text_without_such_links_is_prepared_as_ever(text: str) -> None:
+    """The setting changes nothing else."""
+    assert with_uploads(text) == (prepare(text), [])
+
+
+@pytest.mark.parametrize(
+    "text", ["[https://a.example](<https://a.example/x>)", "[https://a.example](  https://a.example)"]
+)
+def test_honest_links_stay_in_any_pieces(text: str) -> None:
+    """What is to come of a target counts before it is judged."""
+    assert in_pieces(text) == text
 
 
 def test_a_preparer_starts_anew_after_the_end() -> None:

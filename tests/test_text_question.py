@@ -28,9 +28,19 @@ def turn(text: str, attachments: tuple[Attachment, ...] = ()) -> Turn:
     )
 
 
-def told(asked: Turn, context: list[ContextMessage], *, name_author: bool = False) -> str:
+def told(
+    asked: Turn, context: list[ContextMessage], about: dict[str, str] | None = None, *, name_author: bool = False
+) -> str:
     """The content for Noxus."""
-    return content(asked, context, people=PEOPLE, channels={"C2": "plans"}, bot_user_id="UBOT", name_author=name_author)
+    return content(
+        asked,
+        context,
+        people=PEOPLE,
+        channels={"C2": "plans"},
+        bot_user_id="UBOT",
+        name_author=name_author,
+        about_files=about or {},
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,8 +104,9 @@ def test_only_needed_names_are_asked_for() -> None:
 
 
 def test_files_are_named() -> None:
-    """Attachments of the question and of the past are told as not passed on."""
+    """Attachments of the question and of the past are named, with what there is to say about them."""
     past = [ContextMessage("1.0", "UBEN", "the plan", (Attachment("F1", "plan.pdf"),))]
-    asked = told(turn("", (Attachment("F2", "a.png"), Attachment("F3", "b.png"))), past)
-    assert "Ben: the plan\n(Attached in Slack, not passed on to you: plan.pdf)" in asked
-    assert asked.endswith("(Attached in Slack, not passed on to you: a.png, b.png)")
+    files = (Attachment("F2", "a.png"), Attachment("F3", "b.png"))
+    asked = told(turn("", files), past, {"F1": "not passed on to you: it was deleted"})
+    assert "Ben: the plan\n[Attached: plan.pdf (not passed on to you: it was deleted)]" in asked
+    assert asked.endswith("[Attached: a.png, b.png]")

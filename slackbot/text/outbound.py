@@ -8,7 +8,10 @@ from typing import Final
 
 import regex
 
+from slackbot.domain import FileOffered
 from slackbot.text.links import label_before, misleads
+from slackbot.text.private import private_links
+from slackbot.text.scanner import Scanner
 
 WORD_JOINER: Final = "\u2060"
 """Invisible, without width, and no part of any mention: text that holds it looks the same and calls nobody."""
@@ -23,7 +26,7 @@ _AT: Final = rf"(?:@|{_AMP}commat;|{_AMP}\#0{{0,5}}64;?|{_AMP}\#[xX]0{{0,4}}40;?
 _BROADCAST: Final = "(?:channel|here|everyone)"
 _SPELLED: Final = rf"[A-Za-z]{{0,7}}{_AMP}\#"
 # How a link's target starts, as far as it says who is asked.
-_TARGET: Final = r"[ \t\n]{0,8} <? (?P<target> [^\s<>()]{300} | [^\s<>()]{0,299} (?=[\s<>()]) )"
+_TARGET: Final = r"[ \t\n]{0,8}+ <?+ (?P<target> [^\s<>()]{300} | [^\s<>()]{0,299} (?=[\s<>()]) )"
 _SUBSTITUTED: Final = regex.compile(
     rf"""
     (?P<shout> {_LT} \\? {_BANG}) (?= (?i:{_BROADCAST}|subteam) | {_SPELLED})   # <!channel> <!here> <!subteam^S1>
@@ -64,46 +67,33 @@ class Preparer:
        that it is no link and both are shown: ``[https://a.example] (https://b.example)``.
     3. Two surrogates that make one character become it; a lone one, and U+0000, become U+FFFD: neither can be sent.
 
-    At most ``HELD_CHARS`` are held back, and only while they may be the start of one of these.
+    4. With ``private_files``, a link to a file below that address is only its text, and the bare address is "the
+       attached file": nobody can open it without the agent's key. ``files`` tells which they were.
+
+    At most ``HELD_CHARS`` are held back for these, and ``private.HELD_CHARS`` for the last, and only while they may be
+    the start of one.
     """
 
-    def __init__(self, *, user_mentions: bool = False) -> None:
+    def __init__(self, *, user_mentions: bool = False, private_files: str = "") -> None:
+        self.files: list[FileOffered] = []
         self._user_mentions = user_mentions
-        self._held = ""
-        self._before = ""
+        # What stands before decides whether an @ opens a word, and what a link is called.
+        self._scanners = [Scanner(_SUSPECT, _SUBSTITUTED, self._substitute, before=_LABEL_CHARS)]
+        if private_files:
+            # First, as the text around a link can call somebody once the link is gone: @[here](…).
+            self._scanners.insert(0, private_links(private_files, self.files.append))
 
     def push(self, delta: str) -> str:
         """What ``delta`` adds to the text to show."""
-        if not self._held and not _SUSPECT.search(delta):
-            self._before = (self._before + delta)[-_LABEL_CHARS:]
-            return delta
-        # What stands before decides whether an @ opens a word, and what a link is called.
-        source = self._before + self._held + delta
-        shown: list[str] = []
-        done = at = len(self._before)
-        while suspect := _SUSPECT.search(source, at):
-            at = suspect.end()
-            match = _SUBSTITUTED.match(source, suspect.start(), partial=True)
-            if match is None:
-                continue
-            shown.append(source[done : match.start()])
-            done = match.start()
-            if match.partial:
-                break
-            shown.append(self._substitute(match))
-            done = at = match.end()
-        else:
-            shown.append(source[done:])
-            done = len(source)
-        self._before = source[max(done - _LABEL_CHARS, 0) : done]
-        self._held = source[done:]
-        return "".join(shown)
+        for scanner in self._scanners:
+            delta = scanner.push(delta)
+        return delta
 
     def finish(self) -> str:
         """What was held back. The text is over; the preparer can be used for another."""
-        # The line end stands for the end of the text, where "@here" is complete as well.
-        rest = (self.push("\n") + self._held).removesuffix("\n")
-        self._held = self._before = ""
+        rest = ""
+        for scanner in self._scanners:
+            rest = scanner.push(rest) + scanner.finish()
         return rest
 
     def _substitute(self, match: regex.Match[str]) -> str:

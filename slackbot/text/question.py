@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from slackbot.domain import Attachment, ContextMessage, Turn
 from slackbot.text.inbound import Entities, entities, readable, without_mention
@@ -36,23 +37,24 @@ def content(
     channels: Mapping[str, str],
     bot_user_id: str,
     name_author: bool,
+    about_files: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """The user message for Noxus.
 
     ``context`` goes first, bounded to ``CONTEXT_MESSAGES`` and ``CONTEXT_CHARS`` characters, newest kept.
     ``name_author`` puts the author's display name before the message: in a thread of several people the agent must
-    know who speaks, and Noxus has no field for it.
+    know who speaks, and Noxus has no field for it. ``about_files`` has words about attachments, by id.
     """
 
     def words(text: str) -> str:
         return readable(text, people=people, channels=channels)
 
-    asked = _with_attachments(words(without_mention(turn.text, bot_user_id)).strip(), turn.attachments)
+    asked = _with_attachments(words(without_mention(turn.text, bot_user_id)).strip(), turn.attachments, about_files)
     if name_author:
         asked = f"{people.get(turn.user_id, turn.user_id)}: {asked}"
     lines = [
         f"{AGENT_NAME if said.from_agent else people.get(said.user_id, said.user_id)}: "
-        f"{_with_attachments(words(said.text).strip(), said.attachments)}"
+        f"{_with_attachments(words(said.text).strip(), said.attachments, about_files)}"
         for said in context
     ]
     kept = _newest(lines)
@@ -74,8 +76,8 @@ def _newest(lines: Sequence[str]) -> list[str]:
     return kept[::-1]
 
 
-def _with_attachments(text: str, attachments: Sequence[Attachment]) -> str:
+def _with_attachments(text: str, attachments: Sequence[Attachment], about: Mapping[str, str]) -> str:
     if not attachments:
         return text
-    names = ", ".join(attachment.name for attachment in attachments)
-    return f"{text}\n(Attached in Slack, not passed on to you: {names})".strip()
+    named = (f"{file.name} ({about[file.id]})" if file.id in about else file.name for file in attachments)
+    return f"{text}\n[Attached: {', '.join(named)}]".strip()

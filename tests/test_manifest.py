@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import copy
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ import yaml
 from slackbot.simulator.slack import Grants, SlackSimulator
 from slackbot.simulator.slack.scopes import EVENT_SCOPES, METHOD_SCOPES, accepted, event_name
 from slackbot.slack.installations import REQUIRED_SCOPES
-from slackbot.slack.listeners import EVENTS
+from slackbot.slack.listeners import AGENT_EVENTS, EVENTS
 from tests.whole_bot import World, bot, world
 
 ROOT = Path(__file__).parent.parent
@@ -69,13 +70,22 @@ def test_structure() -> None:
         assert all(len(entry) <= 50 for entry in entries)
 
 
+def with_agent_feature() -> dict[str, Any]:
+    """The manifest as the README says for Slack's own agent sessions."""
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["features"]["agent_view"] = {"agent_description": "Answers questions."}
+    manifest["settings"]["event_subscriptions"]["bot_events"] += AGENT_EVENTS
+    return manifest
+
+
 def test_schema() -> None:
     """Slack's manifest schema accepts the file, where a copy of the schema lies beside the project."""
     files = sorted(SCHEMAS.glob("manifest.schema.*.json"))
     for file in files:
         schema = json.loads(file.read_text(encoding="utf-8"))
         jsonschema.Draft7Validator.check_schema(schema)
-        jsonschema.Draft7Validator(schema).validate(MANIFEST)
+        for manifest in (MANIFEST, with_agent_feature()):
+            jsonschema.Draft7Validator(schema).validate(manifest)
     if not files:
         test_structure()
 
@@ -116,6 +126,7 @@ def called_methods() -> set[str]:
 def test_subscriptions_are_what_the_bot_listens_to() -> None:
     """Events of the manifest and of the listeners are the same; messages of every kind of conversation."""
     assert {event.partition(".")[0] for event in SUBSCRIBED} == set(EVENTS)
+    assert set(AGENT_EVENTS).isdisjoint(SUBSCRIBED)
     assert {event for event in SUBSCRIBED if "." in event} == {
         "message.channels",
         "message.groups",
@@ -166,7 +177,7 @@ async def everything(both: World) -> None:
     """Use every feature, in every kind of conversation."""
     slack = both.slack
     talks = (in_channel(both, name) for name in ("general", "secret-project", "mpim"))
-    await asyncio.gather(*talks, in_private(both))
+    await asyncio.gather(*talks, in_private(both), busy(both))
     both.noxus.faults.add(path="create", times=1, status=503)
     general = slack.channels["random"]
     root = await slack.say(slack.users["ada"], general, f"<@{slack.bot_user_id}> /say After all.")
@@ -196,6 +207,17 @@ async def in_private(both: World) -> None:
     await answered(both, slack.dm("ada"), root, "In private.")
 
 
+async def busy(both: World) -> None:
+    """Send a file along with a question that has to wait for another one, and ask for a file."""
+    slack, ben = both.slack, both.slack.users["ben"]
+    root = await slack.say(ben, slack.dm("ben"), "/words 60 rate=30")
+    await slack.wait(lambda: slack.messages(slack.dm("ben"), root)[1:], timeout=15)
+    table = slack.files.add(ben, "table.csv", b"a,b\n1,2\n", "text/csv")
+    await slack.say(ben, slack.dm("ben"), "/file report.csv", thread_ts=root, files=[table])
+    wanted = {"reactions.add", "reactions.remove", "files.info", "files.getUploadURLExternal"}
+    await slack.wait(lambda: wanted <= {call.method for call in slack.calls}, timeout=15)
+
+
 def used(slack: SlackSimulator) -> Iterator[str]:
     """Scopes without which something would not have come or gone."""
     for body in slack._dispatcher._bodies.values():
@@ -216,7 +238,16 @@ async def test_the_manifest_is_enough_and_not_too_much(url: str) -> None:
         assert set(used(both.slack)) == set(SCOPES["bot"])
 
 
-@pytest.mark.parametrize("declined", [*([scope] for scope in SCOPES["bot_optional"]), SCOPES["bot_optional"]], ids=str)
+@pytest.mark.parametrize(
+    "declined",
+    [
+        ["users:read"],
+        ["files:read", "reactions:write"],
+        ["channels:read", "files:write", "groups:read", "mpim:history"],
+        SCOPES["bot_optional"],
+    ],
+    ids=str,
+)
 async def test_optional_scopes_may_be_declined(declined: list[str], url: str, caplog: pytest.LogCaptureFixture) -> None:
     """Without an optional scope, and without all of them, everything is answered; the log names each scope once."""
     granted = set(SCOPES["bot"]) - set(declined)
@@ -254,6 +285,18 @@ async def test_events_without_their_scope_do_not_come(
         assert len(both.noxus.asked) == 1
         assert [record.__dict__["scope"] for record in caplog.records if record.msg == "scope.missing"] == [scope]
         assert scope not in {EVENT_SCOPES[event_name(body["event"])] for body in slack._dispatcher._bodies.values()}
+
+
+async def test_the_stop_of_slacks_own_sessions(url: str) -> None:
+    """With what the README says for Slack's agent feature, Slack's own Stop ends an answer."""
+    async with world(latency=0.005, grants=Grants(with_agent_feature())) as both:
+        slack = both.slack
+        ada, general = slack.users["ada"], slack.channels["general"]
+        async with bot(both.environ(url)):
+            root = await slack.say(ada, general, f"<@{slack.bot_user_id}> /words 2000 rate=20")
+            await slack.wait(lambda: slack.messages(general, root)[1:], timeout=15)
+            assert (await slack.stop_session(ada, general, root)).acked
+            await slack.wait(lambda: "Stopped by" in str(slack.messages(general, root)[-1].blocks), timeout=15)
 
 
 async def call(slack: SlackSimulator, method: str, **arguments: str) -> tuple[dict[str, Any], Any]:

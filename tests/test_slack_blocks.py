@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slack_sdk.models.blocks import FeedbackButtonsElement
 
-from slackbot.domain import Attachment, Body, BotIdentity, ContextMessage, PartRecord, PartRef
+from slackbot.domain import Attachment, Body, BotIdentity, Button, ContextMessage, PartRecord, PartRef
 from slackbot.errors import BodyRefused
+from slackbot.simulator.slack.validation import check_blocks
 from slackbot.slack.blocks import build, plain_body
 from slackbot.slack.reading import agent_text, part_metadata, part_of, said
 
@@ -23,28 +27,83 @@ def test_an_answer() -> None:
 
 def test_an_answer_that_failed() -> None:
     """Below what there is of the answer stand the sentence and the button."""
-    text, blocks = build(Body("It was", notice="The agent stopped <here>.", retry_turn=42))
+    text, blocks = build(Body("It was", notice="The agent stopped <here>.", buttons=(Button.RETRY,), turn_id=42))
     assert text == "It was"
     assert [block["type"] for block in blocks] == ["markdown", "context", "actions"]
     assert blocks[1]["elements"] == [
         {"type": "mrkdwn", "text": "The agent stopped &lt;here&gt;.", "verbatim": True},
     ]
-    button = blocks[2]["elements"][0]
+    (button,) = blocks[2]["elements"]
     assert (button["action_id"], button["value"], button["text"]["text"]) == ("retry_turn", "42", "Retry")
 
 
+def test_an_answer_that_grows() -> None:
+    """Below the words so far stand, small, what the agent is doing, and Stop, whose name says what it stops."""
+    text, blocks = build(Body("It was", step="Searching <the web>…", buttons=(Button.STOP,), turn_id=42))
+    assert text == "It was"
+    assert [block["type"] for block in blocks] == ["markdown", "context", "actions"]
+    assert blocks[1]["elements"][0]["text"] == "Searching &lt;the web&gt;…"
+    (button,) = blocks[2]["elements"]
+    assert (button["action_id"], button["value"], button["text"]["text"]) == ("stop_turn", "42", "Stop")
+    assert button["accessibility_label"] == "Stop this answer"
+    assert "style" not in button
+
+
+def test_an_answer_that_can_be_rated() -> None:
+    """Slack's own thumbs stand below a finished answer, as Slack's library knows them."""
+    _, blocks = build(Body("It was **moved**.", buttons=(Button.GOOD, Button.BAD), turn_id=42))
+    assert [block["type"] for block in blocks] == ["markdown", "context_actions"]
+    (thumbs,) = blocks[1]["elements"]
+    assert (thumbs["type"], thumbs["action_id"]) == ("feedback_buttons", "rate_turn")
+    good, bad = thumbs["positive_button"], thumbs["negative_button"]
+    assert (good["value"], good["accessibility_label"]) == ("good:42", "Good answer")
+    assert (bad["value"], bad["accessibility_label"]) == ("bad:42", "Bad answer")
+    described = {name: value for name, value in thumbs.items() if name != "type"}
+    assert FeedbackButtonsElement(**described).to_dict()["negative_button"]["value"] == "bad:42"
+
+
+EVERYTHING = Body("It was", "Stopped.", "Searching…", (Button.BAD, Button.STOP, Button.GOOD, Button.RETRY), 42)
+
+
+def test_everything_at_once() -> None:
+    """Words, step, sentence, buttons and thumbs keep their order, and Slack takes them; without a turn no button."""
+    _, blocks = build(EVERYTHING)
+    assert [block["type"] for block in blocks] == ["markdown", "context", "context", "actions", "context_actions"]
+    assert [button["text"]["text"] for button in blocks[3]["elements"]] == ["Retry", "Stop"]
+    check_blocks(blocks)
+    assert build(Body("It was", buttons=(Button.STOP,))) == build(Body("It was"))
+
+
 def test_a_sentence_alone() -> None:
-    """A sentence without an answer is shown in full size, and is the notification."""
+    """A sentence without an answer is shown in full size, and is the notification; a step goes small beside it."""
     text, blocks = build(Body(notice="Fish & chips"))
     assert text == "Fish &amp; chips"
     assert [block["type"] for block in blocks] == ["section"]
+    text, blocks = build(Body(notice="Fish & chips", step="Frying…"))
+    assert text == "Fish &amp; chips"
+    assert [block["type"] for block in blocks] == ["context", "section"]
+
+
+def test_a_step_alone() -> None:
+    """Before the first word a step is the message, and the notification; with its Stop."""
+    text, blocks = build(Body(step="Searching <the web>…", buttons=(Button.STOP,), turn_id=42))
+    assert text == "Searching &lt;the web&gt;…"
+    assert [block["type"] for block in blocks] == ["section", "actions"]
+
+
+def test_an_endless_step() -> None:
+    """A step is a line, whatever the agent's settings say."""
+    step = "<" * 5_000
+    for body in (Body(step=step), Body("It was", step=step), Body("It was", "Stopped.", step)):
+        check_blocks(build(body)[1])
+        assert len(plain_body(body)) < 1_300
 
 
 @pytest.mark.parametrize(
     "body",
     [
         Body(),
-        Body(" \n", retry_turn=1),
+        Body(" \n", buttons=(Button.RETRY,), turn_id=1),
         Body("x" * 9_001),
         Body("\U0001f600" * 2_751),
         Body("\ud83d" * 3_667),
@@ -65,11 +124,29 @@ def test_the_largest_answer() -> None:
 
 def test_plain_body() -> None:
     """Without blocks every word is there, none of it is markup to Slack, and it fits or is refused."""
-    body = Body("See <!channel> & co", notice="Stopped.", retry_turn=1)
+    body = Body("See <!channel> & co", notice="Stopped.", buttons=(Button.RETRY,), turn_id=1)
     assert plain_body(body) == "See &lt;!channel&gt; &amp; co\n\nStopped."
+    assert plain_body(EVERYTHING) == "It was\n\nSearching…\n\nStopped."
+    assert plain_body(Body(step="Searching…")) == "Searching…"
     assert plain_body(Body("x" * 4_000)) == "x" * 4_000
     with pytest.raises(BodyRefused):
         plain_body(Body("x" * 4_001))
+
+
+ROWS = st.sampled_from([(), (Button.STOP,), (Button.RETRY,), (Button.GOOD, Button.BAD), tuple(Button)])
+BODIES = st.builds(Body, st.text(), st.text(), st.text(), ROWS, st.none() | st.integers(1))
+
+
+@given(BODIES)
+def test_slack_takes_what_is_built(body: Body) -> None:
+    """Whatever there is to show, Slack's rules for blocks hold; only a body without words is refused."""
+    try:
+        _, blocks = build(body)
+    except BodyRefused:
+        assert [body.markdown.strip(), body.step, body.notice] == [""] * 3
+    else:
+        check_blocks(blocks)
+        assert agent_text(post(blocks=blocks)) == body.markdown.strip()
 
 
 def post(**fields: Any) -> dict[str, Any]:
@@ -82,6 +159,7 @@ def test_our_words_are_read_back() -> None:
     markdown, notice = build(Body("It was **moved**.", notice="Stopped."))[1], build(Body(notice="Stopped."))[1]
     assert agent_text(post(blocks=markdown)) == "It was **moved**."
     assert agent_text(post(blocks=notice)) == ""
+    assert agent_text(post(blocks=build(EVERYTHING)[1])) == "It was"
     assert agent_text(post()) == "gist"
     assert agent_text(post(text=None)) == ""
 
@@ -117,7 +195,7 @@ def test_parts_are_found_by_their_metadata() -> None:
     """Only our own messages, and only of that turn, count."""
     metadata = part_metadata(PartRef(42, 1))
     assert part_of(post(metadata=metadata), 42, ME) == PartRecord(1, "1.1")
-    placeholder = post(metadata=metadata, blocks=build(Body(notice="Still working on it…"))[1])
+    placeholder = post(metadata=metadata, blocks=build(Body(step="Still working on it…"))[1])
     assert part_of(placeholder, 42, ME) == PartRecord(1, "1.1", placeholder=True)
     assert part_of(post(metadata=metadata), 43, ME) is None
     assert part_of(post(metadata=metadata, user="U0ADA", bot_id="B0EVIL"), 42, ME) is None

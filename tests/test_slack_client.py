@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from slackbot.budget import Budget
-from slackbot.domain import FLAT_ROOT, Body, ContextMessage, PartRecord, PartRef, Person, ThreadKey
+from slackbot.domain import FLAT_ROOT, Body, Button, ContextMessage, PartRecord, PartRef, Person, ThreadKey
 from slackbot.errors import (
     BodyRefused,
     ChatError,
@@ -108,7 +108,7 @@ async def test_post_and_edit(world: World) -> None:
     """A message goes into the thread, is edited in place, and shows no "(edited)"."""
     thread = await world.thread()
     ts = await world.chat.post(thread, lambda: Body("It **grows**"), PartRef(7, 0))
-    await world.chat.edit(thread, ts, Body("It **grows** and ends", notice="Stopped.", retry_turn=7))
+    await world.chat.edit(thread, ts, Body("It **grows** and ends", "Stopped.", buttons=(Button.RETRY,), turn_id=7))
     (message,) = world.slack.messages(thread.channel_id, thread.root_ts)[1:]
     assert (message.ts, message.shown, message.edited) == (ts, "It **grows** and ends", None)
     assert message.text == "It grows and ends"
@@ -153,6 +153,54 @@ async def test_refused_blocks_go_out_as_text(world: World, code: str) -> None:
     world.slack.faults.add(method="chat.update", error=code)
     with pytest.raises(BodyRefused):
         await world.chat.edit(thread, ts, Body("x" * 4_001))
+
+
+RATED = Body("It was **moved**.", "Stopped.", buttons=(Button.RETRY, Button.GOOD, Button.BAD), turn_id=7)
+
+
+def blocks_of(world: World, thread: ThreadKey) -> list[list[str]]:
+    """The types of the blocks of every message below the root."""
+    messages = world.slack.messages(thread.channel_id, thread.root_ts)[1:]
+    return [[block["type"] for block in message.blocks] for message in messages]
+
+
+@pytest.mark.parametrize("method", ["chat.postMessage", "chat.update"])
+async def test_thumbs_that_slack_does_not_know(world: World, method: str) -> None:
+    """For want of thumbs the formatting is not given up; for an hour the team gets none."""
+    thread = await world.thread()
+    ts = await world.chat.post(thread, lambda: Body("It was"))
+
+    async def show(body: Body) -> None:
+        if method == "chat.update":
+            await world.chat.edit(thread, ts, body)
+        else:
+            await world.chat.delete(thread, world.slack.messages(thread.channel_id, thread.root_ts)[1].ts)
+            await world.chat.post(thread, lambda: body)
+
+    with_thumbs = ["markdown", "context", "actions", "context_actions"]
+    before = world.calls(method)
+    world.slack.faults.add(method=method, error="invalid_blocks")
+    for tries in (2, 1):
+        await show(RATED)
+        assert blocks_of(world, thread) == [with_thumbs[:-1]]
+        assert world.calls(method) == before + tries
+        before += tries
+    world.clock.time += 3_601
+    await show(RATED)
+    assert blocks_of(world, thread) == [with_thumbs]
+
+
+async def test_blocks_refused_for_something_else(world: World) -> None:
+    """Where it was not the thumbs, the words go out as text, and the next answer has thumbs again."""
+    thread = await world.thread()
+    world.slack.faults.add(method="chat.postMessage", error="invalid_blocks", times=2)
+    await world.chat.post(thread, lambda: RATED)
+    world.slack.faults.add(method="chat.postMessage", error="msg_blocks_too_long")
+    await world.chat.post(thread, lambda: RATED)
+    assert world.shown(thread) == ["It was **moved**.\n\nStopped."] * 2
+    assert world.calls("chat.postMessage") == 5
+    await world.chat.post(thread, lambda: RATED)
+    assert blocks_of(world, thread) == [[], [], ["markdown", "context", "actions", "context_actions"]]
 
 
 async def test_posts_wait_for_the_budget(world: World) -> None:
@@ -323,6 +371,67 @@ async def test_a_status_is_never_worth_a_wait(world: World, fault: dict[str, str
     assert world.clock.slept == []
     world.clock.time += 60
     assert await world.chat.set_status(thread, "is thinking…")
+
+
+# --- the mark of a waiting message ---
+
+
+async def test_the_mark(world: World) -> None:
+    """An hourglass comes and goes, however often that is asked for."""
+    thread = await world.thread()
+    ts = await world.slack.say(world.ada, world.general, "and then?", thread_ts=thread.root_ts)
+    for _ in range(2):
+        assert await world.chat.mark_waiting(thread, ts)
+    (message,) = world.slack.messages(thread.channel_id, thread.root_ts)[1:]
+    assert message.reactions == {"hourglass_flowing_sand": (world.slack.bot_user_id,)}
+    for _ in range(2):
+        await world.chat.unmark_waiting(thread, ts)
+    (message,) = world.slack.messages(thread.channel_id, thread.root_ts)[1:]
+    assert message.reactions == {}
+
+
+async def test_the_mark_of_a_message_that_is_gone(world: World) -> None:
+    """Nothing is left to be marked, and nobody to be told."""
+    thread = await world.thread()
+    ts = await world.slack.say(world.ada, world.general, "never mind", thread_ts=thread.root_ts)
+    await world.slack.delete_message(world.ada, world.general, ts)
+    assert await world.chat.mark_waiting(thread, ts)
+    await world.chat.unmark_waiting(thread, ts)
+
+
+async def test_a_team_without_marks_is_remembered(world: World) -> None:
+    """Where the app may not react, the caller learns it, and Slack is asked once an hour."""
+    thread = await world.thread()
+    for method in ("reactions.add", "reactions.remove"):
+        world.slack.faults.add(method=method, error="missing_scope", times=None)
+    for _ in range(2):
+        assert not await world.chat.mark_waiting(thread, thread.root_ts)
+        await world.chat.unmark_waiting(thread, thread.root_ts)
+    assert (world.calls("reactions.add"), world.calls("reactions.remove")) == (1, 1)
+    world.clock.time += 3_601
+    assert not await world.chat.mark_waiting(thread, thread.root_ts)
+    assert world.calls("reactions.add") == 2
+
+
+@pytest.mark.parametrize("fault", [{"error": "ratelimited"}, {"error": "thread_locked"}, {"status": 502}])
+async def test_a_mark_that_fails(world: World, fault: dict[str, str]) -> None:
+    """Other trouble costs this mark at most; after it the next one is put."""
+    thread = await world.thread()
+    world.slack.faults.add(method="reactions.add", **fault, retry_after=30)  # type: ignore[arg-type] # one fault each
+    assert not await world.chat.mark_waiting(thread, thread.root_ts)
+    world.clock.time += 60
+    assert await world.chat.mark_waiting(thread, thread.root_ts)
+
+
+async def test_marks_stay_within_the_budget(world: World) -> None:
+    """A burst of waiting messages is not worth a refusal: some are told in another way; taking marks off has time."""
+    thread = await world.thread()
+    put = [await world.chat.mark_waiting(thread, thread.root_ts) for _ in range(51)]
+    assert put == [True] * 50 + [False]
+    for _ in range(21):
+        await world.chat.unmark_waiting(thread, thread.root_ts)
+    assert world.calls("reactions.remove") == 21
+    assert 0 < sum(world.clock.slept) < 62
 
 
 # --- reading ---

@@ -11,8 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slackbot.domain import Attachment, ChannelKind, InboundMessage, RetryPressed, Unsupported
-from slackbot.slack.events import parse, trace
+from slackbot.domain import (
+    Attachment,
+    Button,
+    ChannelKind,
+    InboundMessage,
+    MessageDeleted,
+    MessageEdited,
+    Press,
+    SessionStopped,
+    Unsupported,
+)
+from slackbot.slack.events import ACTIONS, button_value, parse, trace
 
 PAYLOADS = Path(__file__).parent / "payloads" / "slack"
 
@@ -160,8 +170,6 @@ def test_text_is_made_storable() -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (payload("message_changed"), "message_changed: edits are not followed yet"),
-        (payload("message_deleted"), "message_deleted: deletions are not followed yet"),
         (payload("channel_join"), "message subtype channel_join: not used"),
         (payload("app_mention", hidden=True), "message subtype hidden: not used"),
         (payload("app_mention", subtype=["x"]), "message subtype without a name: not used"),
@@ -187,25 +195,134 @@ def test_everything_else_has_a_reason(body: dict[str, Any], expected: str) -> No
     assert reason(body) == expected
 
 
-def test_retry() -> None:
-    """The Retry button names its turn and where it stands."""
-    assert parse(payload("retry_pressed")) == RetryPressed(
-        "T0ACME", "C0GENERAL", "1790000018.000100", "1790000000.000100", "U0ADA", 42
+EDITED = payload("message_edited")["event"]
+
+
+def edit(before: dict[str, Any] | None = None, **message: Any) -> dict[str, Any]:
+    """An edit of Ada's question with some fields of the message changed, or of what it was before."""
+    old = EDITED["previous_message"] if before is None else before
+    return payload("message_edited", message=EDITED["message"] | message, previous_message=old)
+
+
+def test_edits() -> None:
+    """A person's new words or files name the message they belong to, not the event."""
+    place, plan = ("T0ACME", "C0GENERAL", "1790000000.000100"), {"id": "F0PLAN", "name": "plan.pdf"}
+    words = "<@U0AGENT> what changed in the Q4 plan?"
+    assert parse(payload("message_edited")) == MessageEdited(*place, words)
+    assert parse(edit(text=None, subtype="file_share", files=[plan])) == MessageEdited(
+        *place, "", (Attachment("F0PLAN", "plan.pdf"),)
     )
+    same_words = edit(EDITED["message"] | {"files": [plan]})
+    assert parse(same_words) == MessageEdited(*place, words)
+    assert parse(edit({})) == MessageEdited(*place, words)
+    assert parse(edit(text="a\0b \ud83d")) == MessageEdited(*place, "a\u2400b \ufffd")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        payload("message_changed"),
+        payload("message_unfurled"),
+        payload("message_replied"),
+        edit(bot_id="B0HOOK"),
+        edit(edited=None),
+        edit(EDITED["message"]),
+        edit(EDITED["message"], attachments=[{"from_url": "https://plan.example"}]),
+        edit(EDITED["message"], reply_count=1, latest_reply="1790000018.000100"),
+    ],
+)
+def test_changes_that_are_no_edits(body: dict[str, Any]) -> None:
+    """A bot's writing, link previews and the bookkeeping of threads come by the hundred: quietly."""
+    parsed = parse(body)
+    assert isinstance(parsed, Unsupported)
+    assert parsed.routine
+
+
+def test_deletions() -> None:
+    """A message that is gone is named, also when its thread remains."""
+    gone = MessageDeleted("T0ACME", "C0GENERAL", "1790000000.000100")
+    assert parse(payload("message_deleted")) == gone
+    assert parse(payload("message_tombstone")) == gone
+
+
+def test_the_stop_of_an_agent_session() -> None:
+    """Slack's own Stop names the thread and the person."""
+    assert parse(payload("agent_session_stopped")) == SessionStopped(
+        "T0ACME", "C0GENERAL", "1790000000.000100", "U0ADA"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (edit(ts="soon"), "message_changed without team, channel, ts or text"),
+        (edit(text={"a": 1}), "message_changed without team, channel, ts or text"),
+        (payload("message_edited", channel=7), "message_changed without team, channel, ts or text"),
+        (payload("message_deleted", deleted_ts=None), "deleted message without team, channel or ts"),
+        (payload("message_tombstone", channel=None), "deleted message without team, channel or ts"),
+        (
+            payload("agent_session_stopped", thread_ts=None),
+            "agent_session_stopped without team, channel, thread or user",
+        ),
+        (payload("agent_session_stopped", user=7), "agent_session_stopped without team, channel, thread or user"),
+    ],
+)
+def test_changes_that_name_nothing(body: dict[str, Any], expected: str) -> None:
+    """What happened to no message we could name is left alone, and not quietly."""
+    assert parse(body) == Unsupported(expected)
+
+
+def test_buttons() -> None:
+    """A press names its button, its turn and where it stands."""
+    place = ("T0ACME", "C0GENERAL", "1790000018.000100", "1790000000.000100", "U0ADA", 42)
+    assert parse(payload("retry_pressed")) == Press(Button.RETRY, *place)
+    assert parse(payload("stop_pressed")) == Press(Button.STOP, *place)
+    assert parse(payload("rated")) == Press(Button.GOOD, *place)
     bare = payload("retry_pressed")
     del bare["container"], bare["message"]["thread_ts"]
-    assert parse(bare) == RetryPressed("T0ACME", "C0GENERAL", "1790000018.000100", None, "U0ADA", 42)
+    assert parse(bare) == Press(Button.RETRY, "T0ACME", "C0GENERAL", "1790000018.000100", None, "U0ADA", 42)
 
 
-@pytest.mark.parametrize("value", [None, 42, "", "-1", "4 2", "9" * 40, "٣"])
-def test_retry_without_a_turn(value: object) -> None:
-    """A value that is no id of ours is not trusted."""
+def pressed(action_id: object, value: object) -> dict[str, Any]:
+    """A press of any button."""
     body = payload("retry_pressed")
-    body["actions"][0]["value"] = value
-    assert reason(body) == "Retry button without a turn"
+    body["actions"][0] |= {"action_id": action_id, "value": value}
+    return body
 
 
-def test_retry_from_nowhere() -> None:
+@given(st.sampled_from(Button), st.integers(0, 10**18 - 1))
+def test_what_a_button_says_is_understood(button: Button, turn_id: int) -> None:
+    """Every button comes back as itself, with its turn."""
+    parsed = parse(pressed(ACTIONS[button], button_value(button, turn_id)))
+    assert isinstance(parsed, Press)
+    assert (parsed.button, parsed.turn_id) == (button, turn_id)
+
+
+@pytest.mark.parametrize("action_id", sorted(set(ACTIONS.values())))
+@pytest.mark.parametrize(
+    "value",
+    [None, 42, "", "-1", "4 2", "042", "42\n", "9" * 40, "٣", "good", "good:", ":42", "best:42", "retry:42"],
+)
+def test_a_button_without_a_turn(action_id: str, value: object) -> None:
+    """A value that is not of the button's own shape is not trusted."""
+    assert reason(pressed(action_id, value)) == f"button {action_id} without a turn"
+
+
+@pytest.mark.parametrize(
+    ("action_id", "value"), [("rate_turn", "42"), ("retry_turn", "good:42"), ("stop_turn", "bad:42")]
+)
+def test_values_of_other_buttons(action_id: str, value: str) -> None:
+    """A rating does not stop, and a Stop does not rate."""
+    assert reason(pressed(action_id, value)) == f"button {action_id} without a turn"
+
+
+@pytest.mark.parametrize("action_id", [None, 7, [], {}, "feedback", "retry_turn "])
+def test_buttons_of_others(action_id: object) -> None:
+    """An action that is not ours is left alone, whatever its value."""
+    assert reason(pressed(action_id, "42")).startswith("button ")
+
+
+def test_a_button_from_nowhere() -> None:
     """A press that does not say who or where is left alone."""
     body = payload("retry_pressed")
     body["user"] = "U0ADA"
@@ -227,6 +344,7 @@ def test_trace_holds_ids_only() -> None:
         "channel": "C0GENERAL",
         "ts": "1790000018.000100",
     }
+    assert trace(payload("app_rate_limited"))["minute"] == "2026-09-21T14:13Z"
     assert trace({"type": "two words", "event": {"channel": "secret plan"}}) == {}
 
 
@@ -239,21 +357,49 @@ KEYS = sorted({key for path in PAYLOADS.glob("*.json") for key in json.loads(pat
 EVENT_KEYS = sorted({key for path in PAYLOADS.glob("*.json") for key in json.loads(path.read_text()).get("event", {})})
 
 
-@given(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=6), st.sampled_from(sorted(PAYLOADS.glob("*.json"))))
-def test_no_body_surprises(changes: dict[str, Any], path: Path) -> None:
-    """Whatever the outer fields hold, there is an answer."""
-    body = {**json.loads(path.read_text()), **changes}
-    assert isinstance(parse(body), InboundMessage | RetryPressed | Unsupported)
-    assert all(value.isascii() for value in trace(body).values())
+MESSAGE_KEYS = sorted(EDITED["message"])
+NAMES = sorted(path.stem for path in PAYLOADS.glob("*.json"))
+EVENTS = [name for name in NAMES if "event" in payload(name)]
 
 
-@given(st.dictionaries(st.sampled_from(EVENT_KEYS), JSON, max_size=8))
-def test_no_event_surprises(changes: dict[str, Any]) -> None:
-    """Whatever the event's fields hold, a message that comes out of it can be stored."""
-    parsed = parse(payload("message_channel", **changes))
-    if isinstance(parsed, InboundMessage):
+def storable(body: dict[str, Any]) -> bool:
+    """Whether what comes out of a body, if anything does, fits into every database and names its place."""
+    parsed = parse(body)
+    if isinstance(parsed, InboundMessage | MessageEdited):
         assert "\0" not in parsed.text
         parsed.text.encode()
+    if not isinstance(parsed, Unsupported):
+        assert parsed.team_id
+        assert parsed.channel_id
+    return all(value.isascii() for value in trace(body).values())
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=6), st.sampled_from(NAMES))
+def test_no_body_surprises(changes: dict[str, Any], name: str) -> None:
+    """Whatever the outer fields hold, there is an answer."""
+    assert storable(payload(name) | changes)
+
+
+@given(st.dictionaries(st.sampled_from(EVENT_KEYS), JSON, max_size=8), st.sampled_from(EVENTS))
+def test_no_event_surprises(changes: dict[str, Any], name: str) -> None:
+    """Whatever the event's fields hold, what comes out of it can be stored."""
+    assert storable(payload(name, **changes))
+
+
+@given(
+    st.dictionaries(st.sampled_from(MESSAGE_KEYS), JSON, max_size=6), st.sampled_from(["message", "previous_message"])
+)
+def test_no_change_surprises(changes: dict[str, Any], which: str) -> None:
+    """Whatever a changed message holds, before and after, what comes out of it can be stored."""
+    assert storable(payload("message_edited", **{which: EDITED[which] | changes}))
+
+
+@given(JSON, JSON, st.sampled_from(["retry_pressed", "stop_pressed", "rated"]))
+def test_no_press_surprises(action: object, value: object, name: str) -> None:
+    """Whatever a pressed element holds, there is an answer."""
+    body = payload(name)
+    assert storable(body | {"actions": [action]})
+    assert storable(body | {"actions": [body["actions"][0] | {"value": value}]})
 
 
 @given(JSON)

@@ -15,12 +15,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from slackbot.domain import InboundMessage, RetryPressed
+from slackbot.domain import Body, Button, InboundMessage, MessageDeleted, MessageEdited, Press, SessionStopped
 from slackbot.errors import ThreadClosed
 from slackbot.serving import CannotListen
 from slackbot.simulator.slack import Delivery, SlackSimulator
 from slackbot.slack import sockets
+from slackbot.slack.blocks import build
 from slackbot.slack.client import SlackChat
+from slackbot.slack.events import ACTIONS, Inbound, button_value
 from slackbot.slack.installations import Installations
 from slackbot.slack.server import Gate, SlackServer
 from slackbot.slack.sockets import SocketMode
@@ -43,21 +45,25 @@ class Bot:
         self.slack = slack
         self.web_api = web_api
         self.messages: list[InboundMessage] = []
-        self.presses: list[RetryPressed] = []
+        self.others: list[Inbound] = []
         self.failures = 0
         self.open = asyncio.Event()
         self.open.set()
         self.waiting = 0
-        self.gate = Gate(web_api, installations, self._message, self._retry)
+        self.gate = Gate(web_api, installations, self.handle)
         self.server: SlackServer
 
-    async def _message(self, message: InboundMessage) -> None:
-        await self._stored()
-        self.messages.append(message)
+    @property
+    def presses(self) -> list[Press]:
+        """The buttons that were pressed."""
+        return [press for press in self.others if isinstance(press, Press)]
 
-    async def _retry(self, press: RetryPressed) -> None:
+    async def handle(self, inbound: Inbound) -> None:
         await self._stored()
-        self.presses.append(press)
+        if isinstance(inbound, InboundMessage):
+            self.messages.append(inbound)
+        else:
+            self.others.append(inbound)
 
     async def _stored(self) -> None:
         self.waiting += 1
@@ -113,28 +119,14 @@ def logged(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]
     return [vars(record) for record in caplog.records if record.getMessage() == event]
 
 
-async def press(bot: Bot) -> Delivery:
-    """Press Retry under a message of the bot."""
+async def press(bot: Bot, *buttons: Button) -> list[Delivery]:
+    """Press buttons under a message of the bot."""
     slack, general = bot.slack, bot.slack.channels["general"]
-    chat = {
-        "channel": general,
-        "text": "stopped",
-        "blocks": [
-            {
-                "type": "actions",
-                "elements": [
-                    {
-                        "type": "button",
-                        "action_id": "retry_turn",
-                        "value": "42",
-                        "text": {"type": "plain_text", "text": "Retry"},
-                    }
-                ],
-            },
-        ],
-    }
+    text, blocks = build(Body("It was", buttons=tuple(Button), turn_id=42))
+    chat = {"channel": general, "text": text, "blocks": blocks}
     posted = await bot.web_api.call("chat.postMessage", slack.bot_token, chat)
-    return await slack.press(slack.users["ada"], general, posted["ts"], "retry_turn")
+    where = slack.users["ada"], general, posted["ts"]
+    return [await slack.press(*where, ACTIONS[button], button_value(button, 42)) for button in buttons]
 
 
 # --- one way in, both transports ---
@@ -179,7 +171,6 @@ async def test_an_unknown_team_is_not_acked(online: Bot, caplog: pytest.LogCaptu
     ("name", "reason"),
     [
         ("reaction_added", "event reaction_added: not used"),
-        ("message_changed", "message_changed: edits are not followed yet"),
         ("channel_join", "message subtype channel_join: not used"),
         ("app_rate_limited", "app_rate_limited: Slack held events of this minute back"),
         ("view_submission", "payload view_submission: not used"),
@@ -193,6 +184,16 @@ async def test_what_asks_nothing_is_acked(bot: Bot, caplog: pytest.LogCaptureFix
     assert await bot.gate.deliver(payload(name))
     assert logged(caplog, "event.ignored")[0]["reason"] == reason
     assert bot.messages == []
+
+
+@pytest.mark.parametrize("name", ["message_changed", "message_unfurled", "message_replied"])
+async def test_our_own_writing_is_not_worth_a_line(bot: Bot, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    """Every edit of ours comes back to us: acked, and told at DEBUG only."""
+    caplog.set_level(logging.DEBUG)
+    assert await bot.gate.deliver(payload(name))
+    (line,) = logged(caplog, "event.ignored")
+    assert line["levelno"] == logging.DEBUG
+    assert bot.others == []
 
 
 @pytest.mark.parametrize("name", ["reaction_added", "message_changed", "app_rate_limited"])
@@ -217,17 +218,39 @@ async def test_twins_both_arrive(online: Bot) -> None:
     assert one.event_id != other.event_id
 
 
-async def test_retry(online: Bot) -> None:
-    """The button arrives and is acked."""
-    assert (await press(online)).acked
-    (pressed,) = online.presses
-    assert (pressed.turn_id, pressed.user_id) == (42, online.slack.users["ada"])
+async def test_buttons(online: Bot) -> None:
+    """Every button arrives and is acked."""
+    assert [delivery.acked for delivery in await press(online, *Button)] == [True] * 4
+    ada = online.slack.users["ada"]
+    assert [(it.button, it.turn_id, it.user_id) for it in online.presses] == [(button, 42, ada) for button in Button]
+
+
+async def test_second_thoughts(online: Bot) -> None:
+    """What people do to their messages, and to an agent's session, arrives as itself."""
+    slack, general, team = online.slack, online.slack.channels["general"], online.slack.team_id
+    ada = slack.users["ada"]
+    root = await slack.say(ada, general, "Red <https://plan.example>")
+    reply = await slack.say(ada, general, "Or", thread_ts=root)
+    await slack.unfurl(general, root)
+    await slack.edit_message(ada, general, root, "Blue")
+    await slack.stop_session(ada, general, root)
+    await slack.delete_message(ada, general, root)
+    await slack.delete_message(ada, general, reply)
+    expected: list[Inbound] = [
+        MessageEdited(team, general, root, "Blue"),
+        SessionStopped(team, general, root, ada),
+        MessageDeleted(team, general, root),
+        MessageDeleted(team, general, reply),
+    ]
+    await slack.wait(lambda: len(online.others) >= len(expected))
+    assert sorted(online.others, key=str) == sorted(expected, key=str)
 
 
 async def test_retry_that_cannot_be_stored(online: Bot) -> None:
     """The person sees Slack's warning instead of an ack that means nothing."""
     online.failures = 1
-    assert not (await press(online)).acked
+    (delivery,) = await press(online, Button.RETRY)
+    assert not delivery.acked
 
 
 async def test_a_burst(online: Bot) -> None:
@@ -649,7 +672,7 @@ async def odd(bot: Bot, *scripts: Callable[[web.WebSocketResponse], Awaitable[No
     """Run the transport against such a Slack until its ordinary connection has its ack."""
     slack = OddSlack(*scripts)
     web_api = await slack.start()
-    bot.gate = Gate(web_api, await Installations.single(bot.web_api, bot.slack.bot_token), bot._message, bot._retry)
+    bot.gate = Gate(web_api, await Installations.single(bot.web_api, bot.slack.bot_token), bot.handle)
     server = SocketMode(web_api, "xapp-odd", bot.gate)
     await server.start()
     async with asyncio.timeout(10):

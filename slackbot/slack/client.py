@@ -6,16 +6,33 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, Final
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, BinaryIO, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from slackbot.budget import Budget
-from slackbot.domain import Body, BotIdentity, ContextMessage, PartRecord, PartRef, Person, ThreadKey
+from slackbot.domain import (
+    Body,
+    BotIdentity,
+    Button,
+    ContextMessage,
+    FileBytes,
+    PartRecord,
+    PartRef,
+    Person,
+    SlackFile,
+    ThreadKey,
+)
 from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone
 from slackbot.slack.blocks import build, escape, plain_body
+from slackbot.slack.downloads import Downloads
+from slackbot.slack.events import RATINGS
+from slackbot.slack.file_info import FileInfo
 from slackbot.slack.installations import Installations
 from slackbot.slack.names import Names, Recent
 from slackbot.slack.reading import Message, part_metadata, part_of, said
+from slackbot.slack.uploads import Uploads
 from slackbot.slack.web import NotSent, WebApi
 
 log = logging.getLogger(__name__)
@@ -28,13 +45,23 @@ RETRY_PAUSE: Final = 0.5
 PAGE: Final = 999
 """Most messages Slack returns at once. https://docs.slack.dev/reference/methods/conversations.replies"""
 PAGES: Final = 5
+MARK_PATIENCE: Final = 3.0
+UNMARK_PATIENCE: Final = 65.0
+"""A mark that would stay for ever is worth the wait for a whole new window of slots."""
 STATUS = "assistant.threads.setStatus"
-STATUS_REFUSED_SECONDS: Final = 3_600.0
-_STATUS_NEVER: Final = frozenset(
+WAITING: Final = "hourglass_flowing_sand"
+"""The reaction on a message that waits for its turn."""
+REFUSED_SECONDS: Final = 3_600.0
+"""How long a team's refusal of something it need not allow is remembered."""
+_NEVER: Final = frozenset(
     {"missing_scope", "not_allowed_token_type", "not_authorized", "no_permission", "unknown_method", "access_denied"}
 )
 """Refusals that hold for the whole team, not for one thread."""
+_NO_CHANGE: Final = frozenset({"already_reacted", "message_not_found", "no_reaction"})
+"""What reactions.add and reactions.remove say when there is nothing left to do."""
+_THUMBS: Final = "feedback buttons"
 
+Sent = TypeVar("Sent")
 
 _NO_GUESSING: Final[dict[str, Any]] = {"parse": "none", "link_names": False}
 """Slack shall not make mentions and links of what merely looks like them."""
@@ -49,17 +76,26 @@ class SlackChat:
         installations: Installations,
         budget: Budget,
         *,
+        file_hosts: Collection[str] = (),
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """``file_hosts`` (``host`` or ``host:port``) may have files besides Slack's own, and so the token."""
         self._web = web
         self._installations = installations
         self._budget = budget
         self._now = now
         self._sleep = sleep
         self._names = Names(self._call, now)
-        self._status_refused: Recent[bool] = Recent(now)
+        self._file_info = FileInfo(self._call, sleep)
+        self._downloads = Downloads(file_hosts, sleep=sleep)
+        self._refused: Recent[bool] = Recent(now)
         self._queues: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
+        self._uploads = Uploads(web.session, self._call, self._post_slot, file_hosts, now=now, sleep=sleep)
+
+    async def aclose(self) -> None:
+        """Close the connections that files came over."""
+        await self._downloads.aclose()
 
     # --- writing ---
 
@@ -68,39 +104,29 @@ class SlackChat:
 
         https://docs.slack.dev/reference/methods/assistant.threads.setStatus
         """
-        if not thread.root_ts or self._status_refused.get(thread.team_id):
+        if not thread.root_ts:
             return False
         wanted = {"channel_id": thread.channel_id, "thread_ts": thread.root_ts, "status": status}
-        try:
-            await self._call(thread.team_id, STATUS, wanted, patience=0.0)
-        except ChatError as error:
-            log.info("status.refused", extra={"where": str(thread), "error": str(error)})
-            if error.slack_error in _STATUS_NEVER:
-                self._status_refused.put(thread.team_id, True, STATUS_REFUSED_SECONDS)  # noqa: FBT003
-            return False
-        return True
+        return await self._try(thread, STATUS, wanted, patience=0.0)
+
+    async def mark_waiting(self, thread: ThreadKey, ts: str) -> bool:
+        """Put the mark on; False where that is not possible, for whatever reason.
+
+        https://docs.slack.dev/reference/methods/reactions.add
+        """
+        return await self._try(thread, "reactions.add", _mark(thread, ts), patience=MARK_PATIENCE)
+
+    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> None:
+        """Take the mark off, or leave it where that is not possible."""
+        await self._try(thread, "reactions.remove", _mark(thread, ts), patience=UNMARK_PATIENCE)
 
     async def post(self, thread: ThreadKey, body: Callable[[], Body], part: PartRef | None = None) -> str:
         """Post into the thread; see ``Chat.post``. What Slack will not show as blocks goes out as plain text."""
-
-        def as_blocks() -> Mapping[str, Any]:
-            text, blocks = build(body())
-            return {"text": text, "blocks": blocks}
-
-        try:
-            return await self._post(thread, part, as_blocks)
-        except BodyRefused as error:
-            log.warning("blocks.refused", extra={"where": str(thread), "error": str(error)})
-            return await self._post(thread, part, lambda: {"text": plain_body(body())})
+        return await self._show(thread, body, lambda content: self._post(thread, part, content))
 
     async def edit(self, thread: ThreadKey, ts: str, body: Body) -> None:
         """Replace a message; see ``Chat.edit``. What Slack will not show as blocks becomes plain text."""
-        text, blocks = build(body)
-        try:
-            await self._edit(thread, ts, {"text": text, "blocks": blocks})
-        except BodyRefused as error:
-            log.warning("blocks.refused", extra={"where": str(thread), "ts": ts, "error": str(error)})
-            await self._edit(thread, ts, {"text": plain_body(body)})
+        await self._show(thread, lambda: body, lambda content: self._edit(thread, ts, content()))
 
     async def delete(self, thread: ThreadKey, ts: str) -> None:
         """Remove one of our messages."""
@@ -114,6 +140,54 @@ class SlackChat:
         """Tell one person something."""
         words = _place(thread) | {"user": user_id, "text": escape(text)}
         await self._call(thread.team_id, "chat.postEphemeral", words, patience=POST_PATIENCE)
+
+    async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "") -> None:
+        """Share a file in the thread and wait until it stands there."""
+        await self._uploads.share(thread, file, alt)
+
+    async def _try(self, thread: ThreadKey, method: str, arguments: Mapping[str, Any], *, patience: float) -> bool:
+        """Make a call that nothing depends on; whether it went well. A team that never allows it is asked rarely."""
+        if self._refused.get((thread.team_id, method)):
+            return False
+        try:
+            await self._call(thread.team_id, method, arguments, patience=patience)
+        except ChatError as error:
+            if error.slack_error in _NO_CHANGE:
+                return True
+            log.info("courtesy.refused", extra={"where": str(thread), "error": str(error)})
+            if error.slack_error in _NEVER:
+                self._refused.put((thread.team_id, method), True, REFUSED_SECONDS)  # noqa: FBT003
+            return False
+        return True
+
+    async def _show(
+        self,
+        thread: ThreadKey,
+        body: Callable[[], Body],
+        send: Callable[[Callable[[], Mapping[str, Any]]], Awaitable[Sent]],
+    ) -> Sent:
+        """Send the body as blocks, or as what Slack takes of it: without thumbs, which not every workspace knows, or
+        as plain text. What we know to be too large is not sent at all."""
+        key = (thread.team_id, _THUMBS)
+
+        def blocks(*, thumbs: bool) -> Mapping[str, Any]:
+            text, shown = build(body() if thumbs else _without_thumbs(body()))
+            return {"text": text, "blocks": shown}
+
+        thumbs = not self._refused.get(key)
+        try:
+            return await send(lambda: blocks(thumbs=thumbs))
+        except BodyRefused as error:
+            if not error.slack_error:
+                raise
+            log.warning("blocks.refused", extra={"where": str(thread), "error": str(error)})
+            blame_thumbs = thumbs and error.slack_error == "invalid_blocks" and Button.GOOD in body().buttons
+        if blame_thumbs:
+            with suppress(BodyRefused):
+                sent = await send(lambda: blocks(thumbs=False))
+                self._refused.put(key, True, REFUSED_SECONDS)  # noqa: FBT003
+                return sent
+        return await send(lambda: {"text": plain_body(body())})
 
     async def _post(self, thread: ThreadKey, part: PartRef | None, content: Callable[[], Mapping[str, Any]]) -> str:
         message = _place(thread) | _NO_GUESSING | {"unfurl_links": False, "unfurl_media": False}
@@ -201,6 +275,15 @@ class SlackChat:
     def _me(self, team_id: str) -> BotIdentity:
         return self._installations.find(team_id).identity
 
+    async def look_up_file(self, team_id: str, file_id: str) -> SlackFile:
+        """What Slack says of a file; see ``Chat.look_up_file``."""
+        return await self._file_info.look_up(team_id, file_id, patience=READ_PATIENCE)
+
+    async def download(self, team_id: str, file: SlackFile, into: BinaryIO, *, most: int) -> int:
+        """Write the file's bytes to ``into``; see ``Chat.download``."""
+        token = self._installations.find(team_id).token
+        return await self._downloads.download(token, self._web.scopes.get(token, ""), file, into, most=most)
+
     # --- the rate budget ---
 
     async def _slot(self, team_id: str, method: str, channel: str, deadline: float) -> None:
@@ -210,6 +293,9 @@ class SlackChat:
                 if self._now() + wait > deadline:
                     raise ChatRateLimited(f"{method}: no slot for another {wait:.1f} seconds", retry_after=wait)
                 await self._sleep(wait)
+
+    async def _post_slot(self, thread: ThreadKey) -> None:
+        await self._slot(thread.team_id, "chat.postMessage", thread.channel_id, self._now() + POST_PATIENCE)
 
     async def _call(
         self,
@@ -243,6 +329,14 @@ def _ts(answer: Mapping[str, Any]) -> str:
     if not answer.get("ts"):
         raise ChatUnavailable("chat.postMessage: an answer without ts")
     return str(answer["ts"])
+
+
+def _without_thumbs(body: Body) -> Body:
+    return replace(body, buttons=tuple(button for button in body.buttons if button not in RATINGS))
+
+
+def _mark(thread: ThreadKey, ts: str) -> dict[str, Any]:
+    return {"channel": thread.channel_id, "timestamp": ts, "name": WAITING}
 
 
 def _place(thread: ThreadKey) -> dict[str, Any]:

@@ -7,25 +7,42 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
-from slackbot.domain import Attachment, ChannelKind, InboundMessage, RetryPressed, Unsupported
+from slackbot.domain import (
+    Attachment,
+    Button,
+    ChannelKind,
+    InboundMessage,
+    MessageDeleted,
+    MessageEdited,
+    Press,
+    SessionStopped,
+    Unsupported,
+)
 
-RETRY_ACTION: Final = "retry_turn"
-"""``action_id`` of the Retry button; its ``value`` is the turn's id."""
+ACTIONS: Final = {
+    Button.RETRY: "retry_turn",
+    Button.STOP: "stop_turn",
+    Button.GOOD: "rate_turn",
+    Button.BAD: "rate_turn",
+}
+"""``action_id`` of each button. Slack's feedback buttons have one for both."""
+RATINGS: Final = (Button.GOOD, Button.BAD)
 
-Parsed: TypeAlias = InboundMessage | RetryPressed | Unsupported
+Inbound: TypeAlias = InboundMessage | Press | SessionStopped | MessageEdited | MessageDeleted
+"""What asks something of us."""
+Parsed: TypeAlias = Inbound | Unsupported
 
 _SPEECH: Final = ("file_share", "thread_broadcast", "me_message", "bot_message")
 """Subtypes that are somebody saying something; all others tell of changes to messages and channels.
 https://docs.slack.dev/reference/events/message"""
-_REASONS: Final = {
-    "message_changed": "message_changed: edits are not followed yet",
-    "message_deleted": "message_deleted: deletions are not followed yet",
-    "message_replied": "message_replied: the reply itself arrives as a message",
-    "app_rate_limited": "app_rate_limited: Slack held events of this minute back",
+_KNOWN: Final = {
+    "message_replied": Unsupported("message_replied: the reply itself arrives as a message", routine=True),
+    "app_rate_limited": Unsupported("app_rate_limited: Slack held events of this minute back"),
 }
+_UNCHANGED: Final = Unsupported("message_changed: a bot's message, or no word and no file is different", routine=True)
 _ID: Final = re.compile(r"[!-~]{1,64}")
 _TS: Final = re.compile(r"[0-9]{1,16}\.[0-9]{1,9}")
-_TURN: Final = re.compile(r"[0-9]{1,18}")
+_TURN: Final = re.compile(r"[0-9]{1,18}$")
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -36,16 +53,16 @@ def parse(body: Mapping[str, Any]) -> Parsed:
     """
     match body.get("type"):
         case "event_callback":
-            event = _mapping(body.get("event"))
-            match event.get("type"):
-                case "message" | "app_mention":
-                    return _message(event, body)
-                case other:
-                    return Unsupported(_named("event", other))
+            return _event(_mapping(body.get("event")), body)
         case "block_actions":
-            return _button(body)
+            return _press(body)
         case other:
-            return Unsupported(_named("payload", other))
+            return _unused("payload", other)
+
+
+def button_value(button: Button, turn_id: int) -> str:
+    """``value`` of a button: which turn it is about, and of two buttons with one action which one it is."""
+    return f"{button}:{turn_id}" if button in RATINGS else str(turn_id)
 
 
 def trace(body: Mapping[str, Any]) -> dict[str, str]:
@@ -83,13 +100,27 @@ def is_speech(message: Mapping[str, Any]) -> bool:
     return (subtype is None or subtype in _SPEECH) and not message.get("hidden")
 
 
+def _event(event: Mapping[str, Any], body: Mapping[str, Any]) -> Parsed:
+    match event:
+        case {"type": "message", "subtype": "message_changed"}:
+            return _changed(event, body)
+        case {"type": "message", "subtype": "message_deleted"}:
+            return _deleted(event, body, event.get("deleted_ts"))
+        case {"type": "message" | "app_mention"}:
+            return _message(event, body)
+        case {"type": "agent_session_stopped"}:
+            return _session_stopped(event, body)
+        case _:
+            return _unused("event", event.get("type"))
+
+
 def _message(event: Mapping[str, Any], body: Mapping[str, Any]) -> Parsed:
     team_id, channel_id, ts = _team(body), _id(event.get("channel")), _ts(event.get("ts"))
     user_id, bot_id = _id(event.get("user")), _id(event.get("bot_id"))
     kind = _kind(event.get("channel_type"), channel_id)
     thread_ts, text = event.get("thread_ts"), event.get("text") or ""
     if not is_speech(event):
-        return Unsupported(_named("message subtype", event.get("subtype") or "hidden"))
+        return _unused("message subtype", event.get("subtype") or "hidden")
     if not (team_id and channel_id and ts):
         return Unsupported("message without team, channel or ts")
     if not (user_id or bot_id):
@@ -112,12 +143,43 @@ def _message(event: Mapping[str, Any], body: Mapping[str, Any]) -> Parsed:
     )
 
 
-def _button(body: Mapping[str, Any]) -> Parsed:
+def _changed(event: Mapping[str, Any], body: Mapping[str, Any]) -> Parsed:
+    """Tell an edit from all else that changes a message: link previews, its thread's bookkeeping, our own writing.
+
+    https://docs.slack.dev/reference/events/message/message_changed
+    """
+    message, before = _mapping(event.get("message")), _mapping(event.get("previous_message"))
+    if message.get("subtype") == "tombstone":  # what remains of a deleted message that has replies
+        return _deleted(event, body, message.get("ts"))
+    if message.get("bot_id") or not message.get("edited") or (before and _words(message) == _words(before)):
+        return _UNCHANGED
+    team_id, channel_id, ts = _team(body), _id(event.get("channel")), _ts(message.get("ts"))
+    text, files = _words(message)
+    if not (team_id and channel_id and ts and isinstance(text, str)):
+        return Unsupported("message_changed without team, channel, ts or text")
+    return MessageEdited(team_id, channel_id, ts, clean(text), files)
+
+
+def _deleted(event: Mapping[str, Any], body: Mapping[str, Any], ts: object) -> Parsed:
+    gone = MessageDeleted(_team(body), _id(event.get("channel")), _ts(ts))
+    complete = gone.team_id and gone.channel_id and gone.ts
+    return gone if complete else Unsupported("deleted message without team, channel or ts")
+
+
+def _session_stopped(event: Mapping[str, Any], body: Mapping[str, Any]) -> Parsed:
+    """Slack's own Stop was pressed. https://docs.slack.dev/ai/agent-sessions."""
+    team_id, channel_id = _team(body), _id(event.get("channel"))
+    thread_ts, user_id = _ts(event.get("thread_ts")), _id(event.get("user"))
+    if not (team_id and channel_id and thread_ts and user_id):
+        return Unsupported("agent_session_stopped without team, channel, thread or user")
+    return SessionStopped(team_id, channel_id, thread_ts, user_id)
+
+
+def _press(body: Mapping[str, Any]) -> Parsed:
     actions = body.get("actions")
-    pressed = [_mapping(action) for action in actions] if isinstance(actions, list) else []
-    retry = next((action for action in pressed if action.get("action_id") == RETRY_ACTION), None)
-    if retry is None:
-        return Unsupported(_named("button", pressed[0].get("action_id") if pressed else None))
+    action = _mapping(actions[0]) if isinstance(actions, list) and actions else {}
+    if action.get("action_id") not in ACTIONS.values():
+        return _unused("button", action.get("action_id"))
     container = _mapping(body.get("container"))
     message = _mapping(body.get("message"))
     team_id = _id(_mapping(body.get("team")).get("id"))
@@ -126,11 +188,15 @@ def _button(body: Mapping[str, Any]) -> Parsed:
     user_id = _id(_mapping(body.get("user")).get("id"))
     if not (team_id and channel_id and message_ts and user_id):
         return Unsupported("button without team, channel, message or user")
-    turn = retry.get("value")
-    if not (isinstance(turn, str) and _TURN.fullmatch(turn)):
-        return Unsupported("Retry button without a turn")
+    value = action.get("value")
+    number = _TURN.search(value) if isinstance(value, str) else None
+    turn_id = int(number[0]) if number else 0
+    meant = (action["action_id"], value)
+    button = next((it for it in Button if (ACTIONS[it], button_value(it, turn_id)) == meant), None)
+    if button is None:
+        return Unsupported(f"button {action['action_id']} without a turn")
     thread_ts = _ts(container.get("thread_ts")) or _ts(message.get("thread_ts")) or None
-    return RetryPressed(team_id, channel_id, message_ts, thread_ts, user_id, int(turn))
+    return Press(button, team_id, channel_id, message_ts, thread_ts, user_id, turn_id)
 
 
 def _team(body: Mapping[str, Any]) -> str:
@@ -167,10 +233,13 @@ def _file_name(file: Mapping[str, Any]) -> str:
     return clean(name)
 
 
-def _named(what: str, name: object) -> str:
-    if isinstance(name, str) and name in _REASONS:
-        return _REASONS[name]
-    return f"{what} {_id(name) or 'without a name'}: not used"
+def _unused(what: str, name: object) -> Unsupported:
+    known = _id(name)
+    return _KNOWN.get(known) or Unsupported(f"{what} {known or 'without a name'}: not used")
+
+
+def _words(message: Mapping[str, Any]) -> tuple[object, tuple[Attachment, ...]]:
+    return message.get("text") or "", attachments(message)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

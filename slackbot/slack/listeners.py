@@ -7,29 +7,27 @@ from typing import Final, TypeAlias
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
-from slackbot.domain import InboundMessage, RetryPressed
-from slackbot.slack.events import RETRY_ACTION
+from slackbot.slack.events import ACTIONS, Inbound
 
 EVENTS: Final = ("app_mention", "message")
 """Events the app's manifest subscribes to (``message`` as ``message.channels`` and its siblings)."""
+AGENT_EVENTS: Final = ("agent_session_stopped",)
+"""Events of apps that have Slack's agent feature, which the manifest does not ask for."""
 
 PARSED: Final = "parsed"
 """Where a request's context holds the parsed payload."""
 
-HandleMessage: TypeAlias = Callable[[InboundMessage], Awaitable[None]]
-HandleRetry: TypeAlias = Callable[[RetryPressed], Awaitable[None]]
+Handle: TypeAlias = Callable[[Inbound], Awaitable[None]]
 
 
-def register(app: AsyncApp, handle_message: HandleMessage, handle_retry: HandleRetry) -> None:
+def register(app: AsyncApp, handle: Handle) -> None:
     """Listen to everything that ``events.parse`` understands."""
 
-    async def message(context: AsyncBoltContext) -> None:
-        await handle_message(context[PARSED])
-
-    async def retry(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        await handle_retry(context[PARSED])
+    async def take(ack: AsyncAck, context: AsyncBoltContext) -> None:
+        await handle(context[PARSED])
         await ack()
 
-    for event in EVENTS:
-        app.event(event)(message)
-    app.action(RETRY_ACTION)(retry)
+    for event in (*EVENTS, *AGENT_EVENTS):
+        app.event(event)(take)
+    for action_id in set(ACTIONS.values()):
+        app.action(action_id)(take)

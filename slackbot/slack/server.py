@@ -17,7 +17,7 @@ from slackbot.domain import Unsupported
 from slackbot.serving import failure
 from slackbot.slack.events import parse, trace
 from slackbot.slack.installations import Installations
-from slackbot.slack.listeners import PARSED, HandleMessage, HandleRetry, register
+from slackbot.slack.listeners import PARSED, Handle, register
 from slackbot.slack.web import WebApi, quiet_logger
 
 log = logging.getLogger(__name__)
@@ -43,11 +43,9 @@ class Gate:
     A handler that returns has stored what it was given. One that raises costs the ack, and Slack delivers again.
     """
 
-    def __init__(
-        self, web: WebApi, installations: Installations, handle_message: HandleMessage, handle_retry: HandleRetry
-    ) -> None:
+    def __init__(self, web: WebApi, installations: Installations, handle: Handle) -> None:
         self._app = _bolt_app(web, installations)
-        register(self._app, handle_message, handle_retry)
+        register(self._app, handle)
 
     async def deliver(self, body: Mapping[str, Any], *, attempt: str = "", reason: str = "") -> bool:
         """Take one payload in. True: it is stored, or asks nothing of us, and may be acked.
@@ -59,7 +57,8 @@ class Gate:
             log.info("event.redelivered", extra={**ids, "attempt": attempt[:16], "reason": reason[:64]})
         parsed = parse(body)
         if isinstance(parsed, Unsupported):
-            level = logging.WARNING if body.get("type") == "app_rate_limited" else logging.INFO
+            level = logging.DEBUG if parsed.routine else logging.INFO
+            level = logging.WARNING if body.get("type") == "app_rate_limited" else level
             log.log(level, "event.ignored", extra={**ids, "reason": parsed.reason})
             return True
         try:

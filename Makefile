@@ -69,7 +69,7 @@ test: lint $(SDK) ## everything: linters, types, import contracts, all tests, co
 # What decides without input or output is covered branch by branch.
 comma := ,
 empty :=
-PURE_FILES := domain.py errors.py routing.py budget.py text/*.py slack/events.py slack/blocks.py noxus/events.py
+PURE_FILES := domain.py errors.py routing.py budget.py text/*.py slack/events.py slack/addresses.py slack/blocks.py noxus/events.py noxus/profile.py
 PURE := $(subst $(empty) ,$(comma),$(addprefix slackbot/,$(PURE_FILES)))
 
 .PHONY: lint

@@ -11,16 +11,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 
+from slackbot.answering import TurnTools
 from slackbot.budget import Budget
-from slackbot.config import Settings, Transport
+from slackbot.config import DeletedReply, Settings, Transport
 from slackbot.domain import BotIdentity
+from slackbot.errands import Errands
 from slackbot.errors import ChatError, ChatUnavailable, SlackbotError
+from slackbot.files.incoming import Incoming
+from slackbot.files.outgoing import Outgoing
 from slackbot.intake import Intake
 from slackbot.noxus.client import NoxusClient
 from slackbot.ops import Ops
 from slackbot.questions import Questions
 from slackbot.replies.pace import OpenReplies
 from slackbot.replies.reply import ReplyTools
+from slackbot.replies.tidying import Tidying
 from slackbot.serving import CannotListen
 from slackbot.slack.client import SlackChat
 from slackbot.slack.installations import Installations
@@ -68,7 +73,8 @@ async def serve(
         stack.push_async_callback(web.aclose)
         installations = await _installations(web, settings)
         budget = Budget()
-        chat = SlackChat(web, installations, budget)
+        chat = SlackChat(web, installations, budget, file_hosts=settings.file_hosts)
+        stack.push_async_callback(chat.aclose)
         agent = NoxusClient(
             settings.noxus_backend_url,
             settings.noxus_api_key.get_secret_value(),
@@ -78,18 +84,50 @@ async def serve(
         )
         stack.push_async_callback(agent.aclose)
         owner = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
-        tools = ReplyTools(chat, budget, OpenReplies(), time.monotonic, user_mentions=settings.user_mentions)
-        questions = Questions(store, chat, identity=installations.identity, thread_context=settings.thread_context)
-        turns = Turns(store, chat, agent, questions, tools, target=settings.target(), owner=owner)
+        errands, open_replies = Errands(), OpenReplies()
+        tidying = Tidying(chat, budget, open_replies, time.monotonic)
+        tools = ReplyTools(
+            chat,
+            budget,
+            open_replies,
+            time.monotonic,
+            tidying,
+            user_mentions=settings.user_mentions,
+            private_files=settings.noxus_backend_url,
+            repost_deleted=settings.deleted_reply is DeletedReply.REPOST,
+        )
+        turns = Turns(
+            TurnTools(
+                store,
+                chat,
+                agent,
+                Questions(store, chat, identity=installations.identity, thread_context=settings.thread_context),
+                Incoming(chat, settings.file_limits()),
+                Outgoing(agent, chat, settings.file_limits()),
+                tools,
+                errands,
+                target=settings.target(),
+                owner=owner,
+                feedback=settings.feedback,
+            )
+        )
         worker = Worker(store, turns, owner=owner, settings=WorkerSettings(concurrency=settings.max_concurrent_turns))
-        intake = Intake(store, chat, settings.rules(), identity=installations.identity, wake=worker.wake)
-        server = _server(settings, web, Gate(web, installations, intake.message, intake.retry))
+        intake = Intake(
+            store,
+            chat,
+            settings.rules(),
+            errands=errands,
+            identity=installations.identity,
+            wake=worker.wake,
+            stop=turns.stop,
+        )
+        server = _server(settings, web, Gate(web, installations, intake.take))
         await _connect(server)
         ops.watch(lambda: server.is_connected, store.counts)
         # Closed before the store, and after the last turn: what arrives until then is accepted for the next start.
         stack.push_async_callback(server.stop)
         async with asyncio.TaskGroup() as tasks:
-            notes = tasks.create_task(intake.run())
+            aside = [tasks.create_task(errands.run()), tasks.create_task(tidying.run())]
             working = tasks.create_task(worker.run())
             if ready is not None:
                 ready(installations.identities)
@@ -99,7 +137,8 @@ async def serve(
                 log.info("stop.began", extra={"turns": worker.running})
                 worker.stop()
                 await _drain(working, turns, settings.shutdown_seconds, hurry)
-            notes.cancel()
+            for task in aside:
+                task.cancel()
 
 
 class CannotStart(SlackbotError):
@@ -152,6 +191,7 @@ async def _connect(server: SlackServer) -> None:
 
 async def _drain(working: asyncio.Task[None], turns: Turns, seconds: float, hurry: asyncio.Event) -> None:
     """Wait for running turns; past the deadline, end them with what there is, and past that, leave them."""
+    turns.close()
     hurried = asyncio.create_task(hurry.wait())
     await asyncio.wait([working, hurried], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     hurried.cancel()

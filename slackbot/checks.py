@@ -98,7 +98,7 @@ def _sqlite_file(url: str) -> None:
 
 
 def _ids(raw: str, kind: str, where: str) -> frozenset[str]:
-    ids = frozenset(part for part in re.split(r"[,\s]+", raw) if part)
+    ids = _entries(raw)
     if wrong := sorted(part for part in ids if not re.fullmatch(rf"[{kind}][A-Z0-9]{{2,}}", part)):
         raise ValueError(f"takes ids such as {kind[0]}0123ABCD, separated by commas, not {', '.join(wrong)}. {where}")
     return ids
@@ -112,3 +112,25 @@ def channel_ids(raw: str) -> frozenset[str]:
 def user_ids(raw: str) -> frozenset[str]:
     """Ids of people, comma separated."""
     return _ids(raw, "UW", "In Slack, open the person's profile, press the three dots and choose Copy member ID.")
+
+
+def file_types(raw: str) -> frozenset[str]:
+    """Endings such as ``.exe`` and MIME types such as ``video/*``, comma separated."""
+    types = _entries(raw.lower())
+    for entry in types:
+        if not re.fullmatch(r"\.[\w.-]+|[\w-]+/(?:\*|[\w.+-]+)", entry):
+            raise ValueError(f"holds {entry!r}: write endings with their dot (.exe) or MIME types (video/*).")
+    return types
+
+
+def file_hosts(raw: str) -> frozenset[str]:
+    """Names of hosts, perhaps with a port, comma separated."""
+    hosts = _entries(raw.lower())
+    for entry in hosts:
+        if not re.fullmatch(r"[a-z0-9.-]+(?::\d{1,5})?", entry):
+            raise ValueError(f"holds {entry!r}: write hosts alone, such as files.example.com or 10.0.0.5:8443.")
+    return hosts
+
+
+def _entries(raw: str) -> frozenset[str]:
+    return frozenset(part for part in re.split(r"[,\s]+", raw) if part)

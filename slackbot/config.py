@@ -17,6 +17,7 @@ from slackbot import checks
 from slackbot.domain import AgentTarget
 from slackbot.environment import ENV_FILE, read_environment, read_secret_files, unknown_names
 from slackbot.errors import SlackbotError
+from slackbot.files.passing import MB, FileLimits
 from slackbot.routing import DmMode, Followups, Rules
 
 
@@ -43,6 +44,13 @@ class NoxusMode(StrEnum):
 
     STREAM = "stream"
     CHAT = "chat"
+
+
+class DeletedReply(StrEnum):
+    """What becomes of an answer whose message somebody deletes while it grows."""
+
+    REPOST = "repost"
+    END = "end"
 
 
 _Lower = BeforeValidator(str.lower)
@@ -192,6 +200,50 @@ class Settings(CommonSettings):
         default=False,
         description="Whether the agent may mention people (`<@U…>`); it can never call groups or whole channels",
     )
+    file_mb: int = Field(
+        validation_alias="SLACKBOT_FILE_MB",
+        default=25,
+        ge=1,
+        le=1_000,
+        description="Largest file that is passed on, in MB, in both directions; Noxus takes 25 MB by its documentation",
+    )
+    files_per_turn: int = Field(
+        validation_alias="SLACKBOT_FILES_PER_TURN",
+        default=10,
+        ge=0,
+        le=100,
+        description="Most files that go to the agent with one question; 0: none",
+    )
+    files_mb_per_turn: int = Field(
+        validation_alias="SLACKBOT_FILES_MB_PER_TURN",
+        default=50,
+        ge=1,
+        le=10_000,
+        description="Most MB that go to the agent with one question",
+    )
+    refused_file_types: Annotated[frozenset[str], BeforeValidator(checks.file_types)] = Field(
+        validation_alias="SLACKBOT_REFUSED_FILE_TYPES",
+        default=frozenset(),
+        description="Files that do not go to the agent: endings and MIME types separated by commas, such as "
+        "`.exe, video/*`",
+    )
+    file_hosts: Annotated[frozenset[str], BeforeValidator(checks.file_hosts)] = Field(
+        validation_alias="SLACKBOT_FILE_HOSTS",
+        default=frozenset(),
+        description="Hosts besides Slack's own that files may come from and go to, separated by commas; they get the "
+        "bot token",
+    )
+    feedback: bool = Field(
+        validation_alias="SLACKBOT_FEEDBACK",
+        default=True,
+        description="Whether thumbs are shown under answers; `slackbot feedback` lists what people pressed",
+    )
+    deleted_reply: Annotated[DeletedReply, _Lower] = Field(
+        validation_alias="SLACKBOT_DELETED_REPLY",
+        default=DeletedReply.REPOST,
+        description="When somebody deletes an answer that still grows: `repost` goes on in a new message, `end` stops "
+        "quietly",
+    )
     turns_per_user_per_minute: int = Field(
         validation_alias="SLACKBOT_TURNS_PER_USER_PER_MINUTE",
         default=20,
@@ -230,6 +282,10 @@ class Settings(CommonSettings):
             answer_external_users=self.answer_external_users,
             turns_per_user_per_minute=self.turns_per_user_per_minute,
         )
+
+    def file_limits(self) -> FileLimits:
+        """What of this decides which files pass."""
+        return FileLimits(self.file_mb * MB, self.files_mb_per_turn * MB, self.files_per_turn, self.refused_file_types)
 
     def target(self) -> AgentTarget:
         """Who answers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from slackbot import app, logs
 from slackbot.config import load_settings
@@ -38,6 +39,7 @@ async def serve(port: int) -> None:
             "SLACK_BOT_TOKEN": slack.bot_token,
             "SLACK_APP_TOKEN": slack.app_token,
             "SLACK_API_URL": slack.api_url,
+            "SLACKBOT_FILE_HOSTS": urlsplit(slack.api_url).netloc,
             "SLACKBOT_OPS_PORT": "0",
             "LOG_LEVEL": given.get("LOG_LEVEL", "WARNING"),
             **{name: given[name] for name in _TRIED_OUT if name in given},
@@ -73,7 +75,8 @@ async def serve(port: int) -> None:
 def _line(asked: Request) -> Line:
     """Tell of a request to the simulated Noxus: ids left out of its path, the newest kind of frame first."""
     steps = ["…" if len(step) > 32 else step for step in asked.path.removeprefix("/v1/").split("/")]
-    frames = ", ".join(f"{count} {kind}" if count > 1 else kind for kind, count in reversed(asked.frames.items()))
+    kinds = [f"{count} {kind}" if count > 1 else kind for kind, count in reversed(asked.frames.items())]
+    frames = ", ".join([*kinds, *(f"{file['name']} ({file['bytes']} bytes)" for file in asked.files)])
     what, cut = f"{asked.method} {'/'.join(steps)}", bool(asked.frames) and "finish" not in asked.frames
     if not asked.over:
         return Line(kind="request", what=what, more=frames, outcome="streaming" if asked.frames else "asked")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 FLAT_ROOT = ""
 """Root of a DM that is one conversation without threads: its messages are top-level."""
@@ -39,6 +39,68 @@ class Attachment:
     name: str
 
 
+class FileTrouble(StrEnum):
+    """Why a file did not go in or come out, by name; ``slackbot.errors.FILE_TROUBLES`` holds the words."""
+
+    TOO_BIG = "too_big"
+    TOO_MANY = "too_many"
+    TOO_MUCH = "too_much"
+    """The files of one turn are too big together."""
+    TYPE_REFUSED = "type_refused"
+    GONE = "gone"
+    HIDDEN = "hidden"
+    """Slack's plan does not show it any more."""
+    SCANNING = "scanning"
+    """Slack had not finished looking at it."""
+    NO_ACCESS = "no_access"
+    MISSING_SCOPE = "missing_scope"
+    UNREADABLE = "unreadable"
+    """It could not be fetched, or what came was not the file."""
+    NOT_A_FILE = "not_a_file"
+    """Something that only Slack can show, such as a canvas."""
+    EMPTY = "empty"
+    """Slack takes no empty files."""
+    UPLOADS_OFF = "uploads_off"
+    STORAGE_FULL = "storage_full"
+
+
+@dataclass(frozen=True, slots=True)
+class SlackFile:
+    """A file in Slack as ``files.info`` tells of it now. ``size`` in bytes as Slack says, not yet as counted.
+
+    ``url`` is where its bytes are. An ``external`` one lies elsewhere and is public: its address is all we pass on.
+    ``transcript`` holds what Slack heard in a voice clip, if it has listened already.
+    """
+
+    id: str
+    name: str
+    media_type: str
+    size: int
+    url: str
+    external: bool = False
+    transcript: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileBytes:
+    """A file at hand. ``content`` is a temporary file that is there only as long as whoever made it says; read it
+    from its start. ``size`` in bytes, counted."""
+
+    name: str
+    media_type: str
+    size: int
+    content: BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class FileLink:
+    """A file that the agent fetches by itself from a public https address."""
+
+    name: str
+    media_type: str
+    url: str
+
+
 @dataclass(frozen=True, slots=True)
 class InboundMessage:
     """One message from Slack, whichever event brought it.
@@ -66,10 +128,21 @@ class InboundMessage:
         return self.thread_ts is not None and self.thread_ts != self.ts
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPressed:
-    """Somebody pressed Retry under a turn that failed."""
+class Button(StrEnum):
+    """What can be pressed under a reply."""
 
+    RETRY = "retry"
+    STOP = "stop"
+    GOOD = "good"
+    """Thumbs up: of Slack's feedback buttons the positive one."""
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """Somebody pressed a button under a turn's reply. Who may is not decided yet: anybody can see a button."""
+
+    button: Button
     team_id: str
     channel_id: str
     message_ts: str
@@ -79,10 +152,41 @@ class RetryPressed:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionStopped:
+    """Somebody pressed the Stop of Slack's own agent session in this thread."""
+
+    team_id: str
+    channel_id: str
+    thread_ts: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEdited:
+    """Somebody changed the words of their message."""
+
+    team_id: str
+    channel_id: str
+    ts: str
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDeleted:
+    """A message was taken away."""
+
+    team_id: str
+    channel_id: str
+    ts: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unsupported:
-    """An event or action that asks nothing of us. ``reason`` is for the log."""
+    """An event or action that asks nothing of us. ``reason`` is for the log, which need not tell of a routine one."""
 
     reason: str
+    routine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +256,8 @@ class Conversation:
     """Whether the Noxus conversation has yet to be told what was said in the thread before it."""
     is_shared: bool = False
     """Whether more than one person speaks in the thread: then messages carry their author's name."""
+    sent_files: frozenset[str] = frozenset()
+    """Slack's ids of the files that the Noxus conversation has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +280,12 @@ class Turn:
     """Whether the message may already have reached Noxus. Such a turn is never sent again by itself."""
     accepted_at: float
     """Epoch seconds by the database's clock."""
+    waited: bool = False
+    """Whether it had to wait for another question: then its message may carry the mark for that."""
+    stopped_by: str | None = None
+    """Who asked for the answer to be stopped."""
+    shown: bool = False
+    """Whether Slack shows its last words already, and only the agent's side is left to be waited for."""
 
     @property
     def thread(self) -> ThreadKey:
@@ -213,11 +325,16 @@ class PartRef:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What one Slack message of ours shows: agent text, then one sentence of ours, then buttons."""
+    """What one Slack message of ours shows: agent text, what the agent is doing now, one sentence of ours, buttons.
+
+    ``buttons`` act on ``turn_id``, which is there whenever they are. GOOD and BAD always come together.
+    """
 
     markdown: str = ""
     notice: str = ""
-    retry_turn: int | None = None
+    step: str = ""
+    buttons: tuple[Button, ...] = ()
+    turn_id: int | None = None
 
 
 # --- what the agent says -----------------------------------------------------------------------------------------
@@ -324,4 +441,12 @@ class AgentProfile:
     introductory_message: str = ""
     tool_messages: dict[str, str] = field(default_factory=dict)
     """Tool type to the text shown while it runs (``tool_display_message_start``); invisible tools are absent."""
+    tool_end_messages: dict[str, str] = field(default_factory=dict)
+    """Tool type to the text shown once it has run (``tool_display_message_end``); invisible tools are absent."""
     hidden_tools: frozenset[str] = frozenset()
+    thinking_message: str = ""
+    """What to show while there is nothing better to say (``minimal_tool_message``)."""
+    hide_reasoning: bool = False
+    """Whether not even the fact that the agent reasons may be shown."""
+    reads_files: bool = True
+    """Whether a tool is enabled that can do something with files; True when that is not known."""

@@ -6,7 +6,7 @@ operators and is never shown in Slack.
 
 from __future__ import annotations
 
-from slackbot.domain import Notice
+from slackbot.domain import FileTrouble, Notice
 
 
 class SlackbotError(Exception):
@@ -61,6 +61,18 @@ class ThreadClosed(ChatError):
     """We cannot write there at all: not in the channel, channel archived or gone, DM closed, token revoked."""
 
     code = "slack_thread_closed"
+
+
+class FileRefused(SlackbotError):
+    """A file cannot be fetched or shared. ``trouble`` is for people, the text and ``detail`` (a scope, say) for
+    operators."""
+
+    code = "file_refused"
+
+    def __init__(self, trouble: FileTrouble, message: str = "", *, detail: str = "") -> None:
+        super().__init__(message or trouble.value)
+        self.trouble = trouble
+        self.detail = detail
 
 
 # --- Noxus -------------------------------------------------------------------------------------------------------
@@ -128,6 +140,13 @@ class AgentRefused(AgentError):
 
     code = "agent_refused"
     sentence = "The agent could not take this message. Please try it shorter or in other words."
+
+
+class FilesTooBig(AgentRefused):
+    """Noxus will not take a message of this size (413), and it is one with files."""
+
+    code = "agent_files_too_big"
+    sentence = "The files are too big for the agent. Please send fewer or smaller ones."
 
 
 class AgentRunFailed(AgentError):

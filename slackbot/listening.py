@@ -34,8 +34,10 @@ class Listener:
         self._reply = reply
         self._profile = profile
         self._open_calls: dict[str, str] = {}
+        self._reasoning = False
         self._approvals: set[str] = set()
-        self._files = 0
+        self.offers: list[FileOffered] = []
+        """Files the agent made, in order."""
         self._finish_reason = ""
         self.unknown_frames: set[str] = set()
 
@@ -43,39 +45,40 @@ class Listener:
         """Take one event in."""
         match event:
             case TextDelta(block, text):
+                self._reasoning = False
                 self._reply.text(block, text)
+            case Reasoning():
+                if not self._reasoning:
+                    self._reasoning = True
+                    self._think()
             case ToolStarted(call_id, name):
                 self._open_calls[call_id] = name
-                if words := self._tool_words(name):
-                    self._reply.step(words)
-            case ToolFinished(call_id):
-                self._open_calls.pop(call_id, None)
-                self._reply.step(THINKING)
+                self._tool_started(name)
+            case ToolFinished(call_id, name):
+                name = self._open_calls.pop(call_id, name)
+                self._tool_finished(name)
             case ApprovalRequested(call_id, name):
                 self._open_calls.setdefault(call_id, name)
                 self._approvals.add(call_id)
             case FileOffered():
-                self._files += 1
+                self.offers.append(event)
             case RunFinished(reason):
                 self._finish_reason = reason
             case UnknownFrame(kind):
                 self.unknown_frames.add(kind)
             case Source():
                 self._reply.cite(event)
-            case Reasoning():
-                pass
             case _:
                 assert_never(event)
 
     def closing_words(self) -> str:
         """What to say below a complete answer; empty when the answer speaks for itself."""
-        if self._files:
-            files = "a file" if self._files == 1 else f"{self._files} files"
-            return f"The agent also made {files}, which I cannot bring into Slack."
         if self._finish_reason in CUT_SHORT:
             return CUT_SHORT[self._finish_reason]
         if self._reply.has_text:
             return ""
+        if self.offers:
+            return "The agent made this:"
         if self._approvals:
             return "The agent waits for somebody to approve a step in Noxus."
         if self._open_calls:
@@ -83,11 +86,39 @@ class Listener:
             return f"The agent waits for something outside this thread: {waiting}."
         return NOTHING_SAID
 
-    def _tool_words(self, name: str) -> str:
+    # --- what goes on, in the agent's own words where it has some ---
+
+    def _think(self) -> None:
+        profile = self._profile()
+        if profile.hide_reasoning:
+            return
+        own = profile.thinking_message
+        if own.lower().strip(" .…") in ("", "thinking"):
+            self._reply.step("Thinking…", THINKING)
+        else:
+            self._reply.step(own)
+
+    def _tool_started(self, name: str) -> None:
+        self._reasoning = False
         profile = self._profile()
         if name in profile.hidden_tools:
-            return ""
-        return profile.tool_messages.get(name) or f"is using {_pretty(name)}…"
+            return
+        if own := profile.tool_messages.get(name):
+            self._reply.step(own)
+        else:
+            words = f"sing {_pretty(name)}…"
+            self._reply.step(f"U{words}", f"is u{words}")
+
+    def _tool_finished(self, name: str) -> None:
+        self._reasoning = False
+        profile = self._profile()
+        if name in profile.hidden_tools:
+            return
+        shown = [call for call in self._open_calls.values() if call not in profile.hidden_tools]
+        if shown:
+            self._tool_started(shown[-1])
+        else:
+            self._reply.step(profile.tool_end_messages.get(name, ""))
 
 
 def _pretty(tool_name: str) -> str:

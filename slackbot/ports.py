@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from slackbot.domain import (
     AgentEvent,
@@ -12,9 +12,13 @@ from slackbot.domain import (
     AgentTarget,
     Body,
     ContextMessage,
+    FileBytes,
+    FileLink,
+    FileOffered,
     PartRecord,
     PartRef,
     Person,
+    SlackFile,
     ThreadKey,
 )
 
@@ -45,6 +49,25 @@ class Chat(Protocol):
     async def whisper(self, thread: ThreadKey, user_id: str, text: str) -> None:
         """Tell one person something in the thread that nobody else sees."""
 
+    async def mark_waiting(self, thread: ThreadKey, ts: str) -> bool:
+        """Put the mark of a waiting message (a reaction) on somebody's message; one that is there is no error.
+        False where the team does not allow reactions."""
+
+    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> None:
+        """Take the mark off again; a message or a mark that is gone already is no error."""
+
+    async def look_up_file(self, team_id: str, file_id: str) -> SlackFile:
+        """What Slack says of a file now; waits a few seconds for one that is still being scanned.
+
+        Raises ``FileRefused`` for one that cannot be had, besides ``ChatError`` kinds."""
+
+    async def download(self, team_id: str, file: SlackFile, into: BinaryIO, *, most: int) -> int:
+        """Write the file's bytes, at most so many, to ``into`` and return how many they are. Raises ``FileRefused``."""
+
+    async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "") -> None:
+        """Share a file in the thread; returns once it stands there, so that what is posted next comes below it.
+        ``alt`` describes an image. Raises ``FileRefused``, besides ``ChatError`` kinds."""
+
     async def history(self, thread: ThreadKey, *, before_ts: str, limit: int) -> list[ContextMessage]:
         """What people and the agent said in the thread before ``before_ts``, oldest first, newest ``limit`` kept."""
 
@@ -66,8 +89,11 @@ class Agent(Protocol):
 
         Raises ``AgentUnknown`` when the agent does not exist."""
 
-    def ask(self, conversation_id: str, content: str) -> AbstractAsyncContextManager[AsyncIterator[AgentEvent]]:
-        """Send one user message and read the answer as it grows.
+    def ask(
+        self, conversation_id: str, content: str, files: Sequence[FileBytes | FileLink] = ()
+    ) -> AbstractAsyncContextManager[AsyncIterator[AgentEvent]]:
+        """Send one user message with its files and read the answer as it grows. The files' contents are read from
+        their start, perhaps more than once, and only until the block is entered.
 
         Sends at most once: only a 429 or a failed connect, when nothing was sent, is tried again. Entering raises
         when the message was not taken (``ConversationGone``, ``ConversationFull``, ``AgentKeyRejected``,
@@ -75,6 +101,15 @@ class Agent(Protocol):
         ``StreamBroken``, ``AgentTimedOut``, ``ConversationFull`` or ``AgentRunFailed`` when it will not be. Leaving
         closes the connection.
         """
+
+    async def fetch(self, offer: FileOffered, into: BinaryIO, *, most: int) -> FileBytes:
+        """Write what the agent made, at most so many bytes, to ``into``. Raises ``FileRefused`` when that fails, and
+        for addresses outside Noxus that are not public."""
+
+    async def settle(self, conversation_id: str) -> None:
+        """Wait until the conversation has not changed for 5 seconds, at most 60: a run cannot be cancelled, so this is
+        how one that nobody reads any more comes to its end. Returns at once when the conversation is gone, and also
+        when it cannot be read; never raises."""
 
     async def profile(self, target: AgentTarget) -> AgentProfile:
         """How the agent wants to be shown. Remembered for ten minutes; an empty profile when it cannot be read."""

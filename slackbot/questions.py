@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from slackbot.domain import BotIdentity, ContextMessage, Turn
 from slackbot.errors import ChatError
@@ -34,14 +34,20 @@ class Questions:
         self._identity = identity
         self._thread_context = thread_context
 
-    async def compose(self, turn: Turn, *, read_thread: bool) -> str:
-        """What to send to Noxus. ``read_thread`` brings the thread's past from Slack, for a conversation that has none.
+    async def context(self, turn: Turn, *, read_thread: bool) -> list[ContextMessage]:
+        """What goes along with the turn's message, oldest first. ``read_thread`` brings the thread's past from Slack,
+        for a conversation that has none.
 
-        Raises ``StoreError`` when the database is away; Slack being away costs names and past, not the question.
+        Raises ``StoreError`` when the database is away; Slack being away costs the past, not the question.
         """
         context = await self._history(turn) if read_thread else None
-        if context is None:
-            context = await self._store.context_for(turn)
+        return await self._store.context_for(turn) if context is None else context
+
+    async def compose(self, turn: Turn, context: Sequence[ContextMessage], about_files: Mapping[str, str]) -> str:
+        """What to send to Noxus. ``about_files`` has words for the agent about a file, by its id.
+
+        Raises ``StoreError`` when the database is away; Slack being away costs names, not the question.
+        """
         name_author = turn.conversation.is_shared
         if not name_author:
             others = any(said.user_id != turn.user_id for said in context if not said.from_agent)
@@ -61,6 +67,7 @@ class Questions:
             channels=channels,
             bot_user_id=bot_user_id,
             name_author=name_author,
+            about_files=about_files,
         )
 
     async def _history(self, turn: Turn) -> list[ContextMessage] | None:

@@ -6,32 +6,11 @@ import asyncio
 import itertools
 import logging
 
-from slackbot.domain import (
-    AgentProfile,
-    AgentTarget,
-    Body,
-    Notice,
-    PartRecord,
-    PartRef,
-    Turn,
-    TurnKind,
-)
-from slackbot.errors import (
-    SENTENCES,
-    AgentError,
-    ChatError,
-    ChatRateLimited,
-    ConversationFull,
-    ConversationGone,
-    Interrupted,
-    MessageGone,
-    SlackbotError,
-)
-from slackbot.listening import Listener
-from slackbot.ports import Agent, Chat
-from slackbot.questions import Questions
-from slackbot.replies.reply import Reply, ReplyTools
-from slackbot.store import Store, StoreError
+from slackbot.answering import Answering, GivenBack, TurnTools, stopped_words
+from slackbot.domain import Body, Button, Notice, PartRecord, PartRef, Turn, TurnKind
+from slackbot.errors import SENTENCES, ChatError, ChatRateLimited, Interrupted, MessageGone, SlackbotError
+from slackbot.replies.reply import Reply
+from slackbot.store import StoreError
 from slackbot.text.outbound import prepare
 
 log = logging.getLogger(__name__)
@@ -41,38 +20,18 @@ RECORD_PAUSE = 1.0
 """For five minutes a finished turn waits for the database to take its end."""
 
 
-class TurnLost(SlackbotError):
-    """Another process owns the turn now: nothing more may be written for it."""
-
-
-class _GivenBack(SlackbotError):
-    """We are stopping and Noxus has not seen the message: the next process starts over."""
-
-
 class Turns:
     """Runs claimed turns. One object for the process; a turn's own state lives in its call."""
 
-    def __init__(
-        self,
-        store: Store,
-        chat: Chat,
-        agent: Agent,
-        questions: Questions,
-        reply_tools: ReplyTools,
-        *,
-        target: AgentTarget,
-        owner: str,
-    ) -> None:
-        self._store = store
-        self._chat = chat
-        self._agent = agent
-        self._questions = questions
-        self._reply_tools = reply_tools
-        self._target = target
-        self._owner = owner
-        self._listening: dict[int, asyncio.Task[AgentError | None]] = {}
-        self._submitted: set[int] = set()
-        self._stopping = asyncio.Event()
+    def __init__(self, tools: TurnTools) -> None:
+        self._tools = tools
+        self._store = tools.store
+        self._chat = tools.chat
+        self._agent = tools.agent
+        self._owner = tools.owner
+        self._answering: dict[int, Answering] = {}
+        self._closing = asyncio.Event()
+        self._interrupted = False
 
     async def run(self, turn: Turn) -> None:
         """Do what the turn asks for and record how it ended.
@@ -90,30 +49,42 @@ class Turns:
             case TurnKind.CONTEXT:
                 await self._store.finish(turn.id, self._owner)
 
+    def close(self) -> None:
+        """The process will end: answers may finish, but what only waits for the agent is left to the next process."""
+        self._closing.set()
+
     def interrupt(self) -> None:
         """Stop waiting for the agent in every running turn: each ends with what there is and a Retry button."""
-        self._stopping.set()
-        for listening in self._listening.values():
-            listening.cancel()
+        self.close()
+        self._interrupted = True
+        for answering in self._answering.values():
+            answering.interrupt()
+
+    def stop(self, turn_id: int, user_id: str) -> None:
+        """End an answer that runs here at once, with what there is of it and who wanted that; else do nothing."""
+        if answering := self._answering.get(turn_id):
+            answering.stop(user_id)
 
     async def apologise(self, turn: Turn, error: SlackbotError) -> None:
         """End a turn that broke on our side: one sentence and Retry, below whatever there is of the answer.
 
         Raises ``ChatError`` when Slack does not take the sentence.
         """
+        await self._end_below(turn, Body(notice=error.sentence, buttons=(Button.RETRY,), turn_id=turn.id))
+        await self._record_end(turn, error)
+
+    async def _end_below(self, turn: Turn, body: Body) -> None:
         parts = await self._earlier(turn)
-        body = Body(notice=error.sentence, retry_turn=turn.id)
         placeholder = next((part for part in parts if part.placeholder), None)
         if not (placeholder and await self._edit(turn, placeholder.ts, body)):
             index = parts[-1].index + 1 if parts else 0
             ts = await self._chat.post(turn.thread, lambda: body, PartRef(turn.id, index))
             # As a placeholder it is written over, not repeated, when this very step is cut off and done again.
             await self._store.record_part(turn.id, PartRecord(index, ts, placeholder=True))
-        await self._record_end(turn, error)
 
     async def _edit(self, turn: Turn, ts: str, body: Body) -> bool:
         """Write over one of our messages; False when it is gone. Raises ``ChatRateLimited`` when there is no slot."""
-        tools = self._reply_tools
+        tools = self._tools.reply
         wait = tools.budget.take(turn.thread.team_id, "chat.update", tools.now())
         if wait:
             # Many of them after a restart: better late than refused.
@@ -128,7 +99,7 @@ class Turns:
 
     async def _words(self, notice: Notice | None) -> str:
         if notice is Notice.GREETING:
-            profile = await self._agent.profile(self._target)
+            profile = await self._agent.profile(self._tools.target)
             return profile.introductory_message or SENTENCES[Notice.GREETING]
         return SENTENCES[notice] if notice else ""
 
@@ -142,7 +113,19 @@ class Turns:
     # --- agent runs ---
 
     async def _ask(self, turn: Turn) -> None:
+        if turn.waited:
+            self._tools.errands.later("unmark", lambda: self._chat.unmark_waiting(turn.thread, turn.ts))
+        conversation_id = turn.conversation.agent_conversation_id
+        if turn.shown:
+            await self._settle(turn, conversation_id, "stopped")
+            return
         if turn.submitted:
+            if turn.stopped_by:
+                await self._end_below(
+                    turn, Body(notice=await stopped_words(self._chat, turn.thread.team_id, turn.stopped_by))
+                )
+                await self._settle(turn, conversation_id, "stopped")
+                return
             # Noxus may have it: only a person's press may send it again.
             await self.apologise(turn, Interrupted("the process died while the agent was answering"))
             return
@@ -155,35 +138,75 @@ class Turns:
                 log.error("part.unrecorded", extra={"turn": turn.id, "part": part.index, "error": str(error)})
 
         earlier = await self._earlier(turn) if turn.attempt > 1 else []
-        reply = Reply(self._reply_tools, turn.thread, turn.id, record=record, earlier=earlier)
-        started = self._reply_tools.now()
+        reply = Reply(self._tools.reply, turn.thread, turn.id, record=record, earlier=earlier)
+        answering = self._answering[turn.id] = Answering(self._tools, turn, reply)
+        if self._interrupted:
+            answering.interrupt()
+        started = self._tools.reply.now()
         try:
-            error = await self._converse(turn, reply)
-        except _GivenBack:
+            outcome = await answering.run()
+        except GivenBack:
             await self._store.postpone(turn.id, self._owner, 0.0)
             await self._chat.set_status(turn.thread, "")
             log.info("turn.given_back", extra={"turn": turn.id, "slack_thread": str(turn.thread)})
             return
-        await self._record_end(turn, error, parts=reply.part_count)
+        finally:
+            del self._answering[turn.id]
         log.info(
             "turn.finished",
             extra={
                 "turn": turn.id,
                 "slack_thread": str(turn.thread),
-                "outcome": error.code if error else "done",
+                "outcome": outcome.error.code if outcome.error else outcome.code or "done",
                 "parts": reply.part_count,
-                "seconds": round(self._reply_tools.now() - started, 2),
+                "seconds": round(self._tools.reply.now() - started, 2),
             },
         )
+        sent = answering.sent_files
+        if outcome.code and answering.submitted:
+            await self._settle(turn, answering.conversation_id, outcome.code, sent)
+        else:
+            await self._record_end(turn, outcome.error, code=outcome.code, parts=reply.part_count, sent=sent)
 
-    async def _record_end(self, turn: Turn, error: SlackbotError | None, *, parts: int | None = None) -> None:
+    async def _settle(
+        self, turn: Turn, conversation_id: str | None, code: str, sent: frozenset[str] = frozenset()
+    ) -> None:
+        """Nobody reads the agent's answer any more, but it still writes: the thread's next question waits for that."""
+        if not turn.shown:
+            try:
+                await self._store.mark_shown(turn.id, self._owner)
+            except StoreError as error:
+                # Only a process that finds this turn again would need to know.
+                log.error("turn.unrecorded", extra={"turn": turn.id, "error": str(error)})
+        if conversation_id is not None:
+            async with asyncio.TaskGroup() as tasks:
+                settling = tasks.create_task(self._agent.settle(conversation_id))
+                leaving = tasks.create_task(self._closing.wait())
+                await asyncio.wait([settling, leaving], return_when=asyncio.FIRST_COMPLETED)
+                settled = settling.done()
+                settling.cancel()
+                leaving.cancel()
+            if not settled:
+                await self._store.postpone(turn.id, self._owner, 0.0)
+                return
+        await self._record_end(turn, None, code=code, sent=sent or turn.conversation.sent_files)
+
+    async def _record_end(
+        self,
+        turn: Turn,
+        error: SlackbotError | None,
+        *,
+        code: str = "",
+        parts: int | None = None,
+        sent: frozenset[str] = frozenset(),
+    ) -> None:
         """What people see is settled: record it, however long the database is away, as nobody may do it again."""
         for tries in itertools.count(1):
             try:
                 if parts is not None:
                     await self._store.drop_parts(turn.id, parts)
                 if error is None:
-                    await self._store.finish(turn.id, self._owner)
+                    await self._store.finish(turn.id, self._owner, code or None, sent_files=sent)
                 else:
                     await self._store.fail(turn.id, self._owner, error.code)
             except StoreError as away:
@@ -193,92 +216,6 @@ class Turns:
                 await asyncio.sleep(RECORD_PAUSE)
             else:
                 return
-
-    async def _converse(self, turn: Turn, reply: Reply) -> AgentError | None:
-        """Listen to the agent and show the reply at the same time; returns once Slack shows all of it."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                profile = tasks.create_task(self._agent.profile(self._target))
-                tasks.create_task(reply.run())
-                listening = tasks.create_task(self._listen(turn, reply, profile))
-                self._listening[turn.id] = listening
-                await asyncio.wait([listening])
-                profile.cancel()
-        except BaseExceptionGroup as group:
-            # One of the two broke and took the other down: the first cause is what the worker must know.
-            raise group.exceptions[0] from None
-        finally:
-            self._listening.pop(turn.id, None)
-            self._submitted.discard(turn.id)
-        return listening.result()
-
-    async def _listen(self, turn: Turn, reply: Reply, profile: asyncio.Task[AgentProfile]) -> AgentError | None:
-        """Ask the agent and feed the reply; returns what went wrong, None for a complete answer."""
-
-        def known_profile() -> AgentProfile:
-            return profile.result() if profile.done() and not profile.cancelled() else AgentProfile()
-
-        listener = Listener(reply, known_profile)
-        if self._stopping.is_set():
-            raise _GivenBack
-        try:
-            await self._answer(turn, reply, listener)
-        except AgentError as caught:
-            error = caught
-        except asyncio.CancelledError:
-            if not self._stopping.is_set():
-                raise
-            if turn.id not in self._submitted:
-                raise _GivenBack from None
-            error = Interrupted("stopped before the agent was done")
-        else:
-            reply.end(listener.closing_words())
-            if listener.unknown_frames:
-                log.info("agent.unknown_frames", extra={"turn": turn.id, "kinds": sorted(listener.unknown_frames)})
-            return None
-        log.warning(
-            "agent.failed",
-            extra={
-                "turn": turn.id,
-                "slack_thread": str(turn.thread),
-                "code": error.code,
-                "status": error.status,
-                "request": error.request_id,
-                "may_have_arrived": error.may_have_arrived,
-                "error": str(error),
-            },
-        )
-        reply.end(error.sentence, retry=True)
-        return error
-
-    async def _answer(self, turn: Turn, reply: Reply, listener: Listener) -> None:
-        thread = turn.conversation
-        conversation_id = thread.agent_conversation_id
-        needs_past = thread.needs_past or (conversation_id is None and turn.is_reply)
-        started_over = False
-        while True:
-            question = await self._questions.compose(turn, read_thread=needs_past)
-            if conversation_id is None:
-                conversation_id = await self._agent.create_conversation(self._target, f"Slack {turn.thread}")
-                # At once: Noxus does not list a conversation without messages, so a lost id is lost for good.
-                await self._store.bind(thread.id, conversation_id, needs_past=needs_past)
-            if not await self._store.mark_submitted(turn.id, self._owner):
-                raise TurnLost
-            self._submitted.add(turn.id)
-            try:
-                async with self._agent.ask(conversation_id, question) as events:
-                    async for event in events:
-                        listener.hear(event)
-                return
-            except (ConversationGone, ConversationFull) as error:
-                if started_over or reply.has_text:
-                    raise
-                log.warning(
-                    "conversation.replaced",
-                    extra={"turn": turn.id, "conversation": conversation_id, "reason": error.code},
-                )
-                await self._store.bind(thread.id, None, needs_past=True)
-                conversation_id, needs_past, started_over = None, True, True
 
     # --- earlier tries ---
 
@@ -293,7 +230,7 @@ class Turns:
             )
             found = []
         for part in found:
-            if part.index not in parts:
+            if part.index >= 0 and part.index not in parts:
                 await self._store.record_part(turn.id, part)
                 parts[part.index] = part
         return [parts[index] for index in sorted(parts)]

@@ -7,10 +7,11 @@ import logging
 import traceback
 from dataclasses import dataclass
 
+from slackbot.answering import TurnLost
 from slackbot.domain import Turn, TurnKind
 from slackbot.errors import SlackbotError, ThreadClosed
 from slackbot.store import Store, StoreError
-from slackbot.turns import TurnLost, Turns
+from slackbot.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +165,11 @@ class Worker:
             except StoreError as error:
                 log.error("heartbeat.failed", extra={"turns": len(mine), "error": str(error)})
                 continue
-            for turn_id in mine - kept:
+            for turn_id, stopped_by in kept.items():
+                if stopped_by is not None:
+                    # Pressed where another process took the press in.
+                    self._turns.stop(turn_id, stopped_by)
+            for turn_id in mine - kept.keys():
                 if task := self._running.get(turn_id):
                     log.warning("turn.lost", extra={"turn": turn_id})
                     task.cancel()

@@ -6,7 +6,7 @@ import os
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.databases", "tests.pages"]
+pytest_plugins = ["tests.databases", "tests.middle", "tests.pages"]
 
 OURS = ("SLACK_", "SLACKBOT_", "NOXUS_", "DATABASE_URL", "LOG_")
 FOR_TESTS = ("SLACKBOT_SDK_PYTHON", "SLACKBOT_REQUIRE_CHROMIUM")

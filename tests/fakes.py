@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from slackbot.domain import (
     AgentEvent,
@@ -15,13 +16,18 @@ from slackbot.domain import (
     AgentTarget,
     Body,
     ContextMessage,
+    FileBytes,
+    FileLink,
+    FileOffered,
+    FileTrouble,
     PartRecord,
     PartRef,
     Person,
+    SlackFile,
     TextDelta,
     ThreadKey,
 )
-from slackbot.errors import MessageGone
+from slackbot.errors import FileRefused, MessageGone
 
 
 @dataclass(slots=True)
@@ -40,10 +46,17 @@ class Shown:
 
 @dataclass
 class FakeChat:
-    """A Slack without sockets. ``fail`` may return an error for a call (method, call number) before it happens."""
+    """A Slack without sockets. ``fail`` may return an error for a call (method, call number) before it happens.
+
+    ``files`` are what ``look_up_file`` finds, by id, with their bytes. ``refusals`` are raised for the file of that id
+    when it is looked up, of that URL when it is downloaded, and of that name when it is uploaded.
+    """
 
     latency: float = 0.06
     has_status: bool = True
+    can_mark: bool = True
+    files: dict[str, tuple[SlackFile, bytes]] = field(default_factory=dict)
+    refusals: dict[str, FileRefused] = field(default_factory=dict)
     fail: Callable[[str, int], Exception | None] = lambda _method, _number: None
     past: list[ContextMessage] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
@@ -52,6 +65,10 @@ class FakeChat:
         self.messages: dict[str, Shown] = {}
         self.statuses: list[str] = []
         self.whispers: list[tuple[str, str]] = []
+        self.marks: set[str] = set()
+        self.uploads: list[tuple[ThreadKey, str, str, bytes, str]] = []
+        self.log: list[tuple[str, str]] = []
+        """What appeared in the threads, in order: ("post", ts) and ("upload", name)."""
         self.calls: list[tuple[float, str]] = []
         self._ts = itertools.count(1)
         self._numbers: defaultdict[str, int] = defaultdict(int)
@@ -83,6 +100,7 @@ class FakeChat:
         await self._call("post")
         ts = f"1700000000.{next(self._ts):06d}"
         self.messages[ts] = Shown(thread, ts, part, [(asyncio.get_running_loop().time(), body())])
+        self.log.append(("post", ts))
         return ts
 
     async def edit(self, thread: ThreadKey, ts: str, body: Body) -> None:
@@ -98,6 +116,39 @@ class FakeChat:
     async def whisper(self, thread: ThreadKey, user_id: str, text: str) -> None:
         await self._call("whisper")
         self.whispers.append((user_id, text))
+
+    async def mark_waiting(self, thread: ThreadKey, ts: str) -> bool:
+        await self._call("mark_waiting")
+        if self.can_mark:
+            self.marks.add(ts)
+        return self.can_mark
+
+    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> None:
+        await self._call("unmark_waiting")
+        self.marks.discard(ts)
+
+    async def look_up_file(self, team_id: str, file_id: str) -> SlackFile:
+        await self._call("look_up_file")
+        self._refuse(file_id)
+        if file_id not in self.files:
+            raise FileRefused(FileTrouble.GONE)
+        return self.files[file_id][0]
+
+    async def download(self, team_id: str, file: SlackFile, into: BinaryIO, *, most: int) -> int:
+        await self._call("download")
+        self._refuse(file.url)
+        return _written(self.files[file.id][1], into, most)
+
+    async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "") -> None:
+        await self._call("upload")
+        self._refuse(file.name)
+        file.content.seek(0)
+        self.uploads.append((thread, file.name, file.media_type, file.content.read(), alt))
+        self.log.append(("upload", file.name))
+
+    def _refuse(self, name: str) -> None:
+        if name in self.refusals:
+            raise self.refusals[name]
 
     async def history(self, thread: ThreadKey, *, before_ts: str, limit: int) -> list[ContextMessage]:
         await self._call("history")
@@ -124,14 +175,23 @@ Step = AgentEvent | Exception | float
 
 @dataclass
 class FakeAgent:
-    """An agent that plays one script per question; the last script repeats. A script's leading error means refused."""
+    """An agent that plays one script per question; the last script repeats. A script's leading error means refused.
+
+    ``made`` are the files it offers, by URL: name, media type and bytes. What it settles it settles in no time, or in
+    ``settle_seconds``.
+    """
 
     scripts: Sequence[Sequence[Step]] = field(default_factory=lambda: [[TextDelta("b", "Hello.")]])
     agent_profile: AgentProfile = field(default_factory=AgentProfile)
     fail_create: Exception | None = None
+    made: dict[str, tuple[str, str, bytes]] = field(default_factory=dict)
+    settle_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
+        self.files: list[list[tuple[str, bytes | str]]] = []
+        """Of each question its files' names and bytes, or addresses."""
+        self.settled: list[str] = []
         self.conversations: list[str] = []
 
     async def create_conversation(self, target: AgentTarget, name: str) -> str:
@@ -141,9 +201,12 @@ class FakeAgent:
         return f"conversation-{len(self.conversations)}"
 
     @asynccontextmanager
-    async def ask(self, conversation_id: str, content: str) -> AsyncIterator[AsyncIterator[AgentEvent]]:
+    async def ask(
+        self, conversation_id: str, content: str, files: Sequence[FileBytes | FileLink] = ()
+    ) -> AsyncIterator[AsyncIterator[AgentEvent]]:
         script = self.scripts[min(len(self.asked), len(self.scripts) - 1)]
         self.asked.append((conversation_id, content))
+        self.files.append([(file.name, _content(file)) for file in files])
         if script and isinstance(script[0], Exception):
             raise script[0]
         yield self._play(script)
@@ -157,5 +220,28 @@ class FakeAgent:
             else:
                 yield step
 
+    async def fetch(self, offer: FileOffered, into: BinaryIO, *, most: int) -> FileBytes:
+        if offer.url not in self.made:
+            raise FileRefused(FileTrouble.GONE)
+        name, media_type, content = self.made[offer.url]
+        return FileBytes(name, media_type, _written(content, into, most), into)
+
+    async def settle(self, conversation_id: str) -> None:
+        self.settled.append(conversation_id)
+        await asyncio.sleep(self.settle_seconds)
+
     async def profile(self, target: AgentTarget) -> AgentProfile:
         return self.agent_profile
+
+
+def _written(content: bytes, into: BinaryIO, most: int) -> int:
+    if len(content) > most:
+        raise FileRefused(FileTrouble.TOO_BIG)
+    return into.write(content)
+
+
+def _content(file: FileBytes | FileLink) -> bytes | str:
+    if isinstance(file, FileLink):
+        return file.url
+    file.content.seek(0)
+    return file.content.read()

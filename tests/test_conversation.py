@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import replace
 
 import pytest
 
-from slackbot.budget import Budget
 from slackbot.domain import (
     AgentProfile,
     AgentTarget,
     ApprovalRequested,
-    Attachment,
-    BotIdentity,
+    Button,
     ChannelKind,
     ContextMessage,
     FileOffered,
-    InboundMessage,
-    RetryPressed,
     RunFinished,
     TextDelta,
     ToolStarted,
@@ -35,120 +29,11 @@ from slackbot.errors import (
     Interrupted,
     ThreadClosed,
 )
-from slackbot.intake import NOT_ASKER, WAITING, Intake
-from slackbot.questions import Questions
-from slackbot.replies.pace import OpenReplies
-from slackbot.replies.reply import ReplyTools
+from slackbot.intake import REFUSALS
 from slackbot.routing import DmMode, Rules
-from slackbot.store import Store, StoreError
-from slackbot.turns import Turns
-from slackbot.worker import Worker, WorkerSettings
+from slackbot.store import Pressed, Store, StoreError
 from tests.fakes import FakeAgent, FakeChat
-
-ME = BotIdentity("T1", "Acme", "UBOT", "BBOT")
-OWNER = "worker-1"
-
-
-@dataclass
-class Bot:
-    """The middle of the bot, running."""
-
-    store: Store
-    chat: FakeChat
-    agent: FakeAgent
-    intake: Intake
-    turns: Turns
-    worker: Worker
-    tick: itertools.count[int]
-
-    async def hear(
-        self,
-        text: str,
-        *,
-        user: str = "UADA",
-        channel: str = "C1",
-        thread: str | None = None,
-        kind: ChannelKind = ChannelKind.CHANNEL,
-        attachments: tuple[Attachment, ...] = (),
-    ) -> InboundMessage:
-        """Somebody writes; returns once the message is accepted."""
-        message = InboundMessage(
-            "T1",
-            channel,
-            kind,
-            f"1700000{next(self.tick):03d}.000000",
-            thread,
-            user,
-            text,
-            attachments=attachments,
-            event_id="Ev1",
-        )
-        await self.intake.message(message)
-        return message
-
-    async def until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
-        """Wait for what should become true."""
-        async with asyncio.timeout(seconds):
-            while not condition():
-                await asyncio.sleep(0.005)
-
-    async def idle(self) -> None:
-        """Wait until nothing is queued or running."""
-        async with asyncio.timeout(10.0):
-            while True:
-                counts = await self.store.counts()
-                if not counts.queued and not counts.running:
-                    return
-                await asyncio.sleep(0.005)
-
-    def press_retry(self, user: str = "UADA") -> RetryPressed:
-        """The newest Retry button, pressed."""
-        shown = [shown for shown in self.chat.messages.values() if shown.body.retry_turn is not None][-1]
-        assert shown.body.retry_turn is not None
-        return RetryPressed(
-            "T1", shown.thread.channel_id, shown.ts, shown.thread.root_ts or None, user, shown.body.retry_turn
-        )
-
-
-@asynccontextmanager
-async def running_bot(
-    url: str,
-    chat: FakeChat,
-    agent: FakeAgent,
-    *,
-    rules: Rules | None = None,
-    start: bool = True,
-    store_class: type[Store] = Store,
-) -> AsyncIterator[Bot]:
-    """A bot that takes messages and answers them until the block ends."""
-    store = await store_class.open(url)
-    tools = ReplyTools(chat, Budget(), OpenReplies(), asyncio.get_running_loop().time)
-    questions = Questions(store, chat, identity=lambda _team: ME)
-    turns = Turns(store, chat, agent, questions, tools, target=AgentTarget(agent_id="agent-1"), owner=OWNER)
-    quick = WorkerSettings(poll=0.05, heartbeat=0.2, lease=5.0, first_backoff=0.05, longest_backoff=0.1, attempts=4)
-    worker = Worker(store, turns, owner=OWNER, settings=quick)
-    intake = Intake(store, chat, rules or Rules(), identity=lambda _team: ME, wake=worker.wake)
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            notes = tasks.create_task(intake.run())
-            if start:
-                tasks.create_task(worker.run())
-            yield Bot(store, chat, agent, intake, turns, worker, itertools.count(1))
-            worker.stop()
-            notes.cancel()
-    finally:
-        await store.close()
-
-
-def says(*texts: str) -> list[TextDelta]:
-    """A script that says these pieces in one block."""
-    return [TextDelta("b", text) for text in texts]
-
-
-@pytest.fixture
-def chat() -> FakeChat:
-    """A quick fake Slack that knows two people."""
-    return FakeChat(latency=0.001, names={"UADA": "Ada", "UBEN": "Ben", "UBOT": "agent"})
+from tests.middle import OWNER, running_bot, says
 
 
 async def test_a_mention_is_answered_in_its_thread(database_url: str, chat: FakeChat) -> None:
@@ -194,11 +79,12 @@ async def test_messages_of_a_thread_are_answered_in_order_and_said_to_wait(datab
         await bot.until(lambda: len(agent.asked) == 1)
         await bot.hear("second", thread=first.ts)
         await bot.hear("third", thread=first.ts)
-        await bot.until(lambda: len(chat.whispers) == 2)
+        await bot.until(lambda: len(chat.marks) == 2)
         assert chat.texts() in ([], [""])
         await bot.idle()
         assert chat.texts() == ["First.", "Second.", "Third."]
-        assert chat.whispers == [("UADA", WAITING)] * 2
+        await bot.until(lambda: not chat.marks)
+        assert chat.whispers == []
 
 
 async def test_threads_are_answered_side_by_side(database_url: str, chat: FakeChat) -> None:
@@ -251,13 +137,13 @@ async def test_a_failed_turn_says_so_and_retry_answers_in_the_same_message(datab
         await bot.idle()
         (body,) = chat.bodies()
         assert (body.markdown, body.notice) == ("", AgentUnavailable.sentence)
-        press = bot.press_retry()
-        await bot.intake.retry(press)
-        await bot.intake.retry(press)
+        (failed,) = chat.messages.values()
+        await bot.press(Button.RETRY)
+        await bot.press_again(failed, Button.RETRY)
         await bot.idle()
         (shown,) = chat.messages.values()
-        assert shown.ts == press.message_ts
-        assert (shown.body.markdown, shown.body.retry_turn) == ("Back again.", None)
+        assert shown.ts == failed.ts
+        assert (shown.body.markdown, shown.body.buttons) == ("Back again.", (Button.GOOD, Button.BAD))
         assert len(agent.asked) == 2
 
 
@@ -267,9 +153,9 @@ async def test_only_the_asker_retries(database_url: str, chat: FakeChat) -> None
     async with running_bot(database_url, chat, agent) as bot:
         await bot.hear("<@UBOT> hi")
         await bot.idle()
-        await bot.intake.retry(bot.press_retry(user="UBEN"))
+        await bot.press(Button.RETRY, "UBEN")
         await bot.until(lambda: bool(chat.whispers))
-        assert chat.whispers == [("UBEN", NOT_ASKER)]
+        assert chat.whispers == [("UBEN", REFUSALS[Button.RETRY, Pressed.NOT_ASKER])]
         assert len(agent.asked) == 1
 
 
@@ -281,7 +167,7 @@ async def test_an_error_mid_answer_keeps_the_text(database_url: str, chat: FakeC
         await bot.idle()
         (body,) = chat.bodies()
         assert (body.markdown, body.notice) == ("Half an ans", AgentRunFailed.sentence)
-        assert body.retry_turn is not None
+        assert Button.RETRY in body.buttons
 
 
 async def test_a_turn_that_noxus_may_have_is_never_sent_again(database_url: str, chat: FakeChat) -> None:
@@ -297,7 +183,7 @@ async def test_a_turn_that_noxus_may_have_is_never_sent_again(database_url: str,
         (body,) = chat.bodies()
         assert body.notice == Interrupted.sentence
         assert agent.asked == []
-        await bot.intake.retry(bot.press_retry())
+        await bot.press(Button.RETRY)
         await bot.idle()
         assert chat.texts() == ["Answered after all."]
         assert len(agent.asked) == 1
@@ -382,11 +268,13 @@ async def test_a_short_outage_of_the_database_costs_nothing_visible(database_url
     class Shaky(Store):
         troubles = 2
 
-        async def finish(self, turn_id: int, owner: str) -> bool:
+        async def finish(
+            self, turn_id: int, owner: str, code: str | None = None, *, sent_files: Collection[str] = ()
+        ) -> bool:
             self.troubles -= 1
             if self.troubles >= 0:
                 raise StoreError("away")
-            return await super().finish(turn_id, owner)
+            return await super().finish(turn_id, owner, code, sent_files=sent_files)
 
     async with running_bot(database_url, chat, FakeAgent([says("Whole.")]), store_class=Shaky) as bot:
         await bot.hear("<@UBOT> hi")
@@ -401,7 +289,7 @@ async def test_the_past_goes_along_until_it_was_heard(database_url: str, chat: F
     async with running_bot(database_url, chat, agent) as bot:
         await bot.hear("<@UBOT> what do you think?", thread="1600000000.000000")
         await bot.idle()
-        await bot.intake.retry(bot.press_retry())
+        await bot.press(Button.RETRY)
         await bot.idle()
         await bot.hear("<@UBOT> sure?", thread="1600000000.000000")
         await bot.idle()
@@ -502,15 +390,6 @@ async def test_a_flat_dm_is_one_conversation_until_new(database_url: str, chat: 
         assert {shown.thread.root_ts for shown in chat.messages.values()} == {""}
 
 
-async def test_files_are_named_as_not_passed_on(database_url: str, chat: FakeChat) -> None:
-    """The agent hears that a file was attached which it does not get."""
-    agent = FakeAgent()
-    async with running_bot(database_url, chat, agent) as bot:
-        await bot.hear("", channel="D1", kind=ChannelKind.DM, attachments=(Attachment("F1", "plan.pdf"),))
-        await bot.idle()
-        assert agent.asked[0][1] == "(Attached in Slack, not passed on to you: plan.pdf)"
-
-
 @pytest.mark.parametrize(
     ("script", "notice"),
     [
@@ -527,10 +406,7 @@ async def test_files_are_named_as_not_passed_on(database_url: str, chat: FakeCha
             [*says("Cut"), RunFinished("length")],
             "The agent reached its length limit, so this answer ends early.",
         ),
-        (
-            [FileOffered("data:image/png;base64,AA==", "image/png"), *says("Here.")],
-            "The agent also made a file, which I cannot bring into Slack.",
-        ),
+        ([FileOffered("data:image/png;base64,AA==", "image/png")], "The agent made this:"),
     ],
 )
 async def test_a_turn_says_what_it_waits_for(

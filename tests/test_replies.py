@@ -9,15 +9,23 @@ from typing import Any
 
 import pytest
 
-from slackbot.budget import Budget
-from slackbot.domain import Body, PartRecord, PartRef, ThreadKey
+from slackbot.budget import Budget, Limit
+from slackbot.domain import Body, Button, PartRecord, PartRef, ThreadKey
 from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone, ThreadClosed
-from slackbot.replies.pace import OpenReplies, edit_interval
+from slackbot.replies.pace import OpenReplies, edit_interval, elapsed, next_elapsed
 from slackbot.replies.reply import STILL_WORKING, THINKING, TRYING_AGAIN, Reply, ReplyTools
+from slackbot.replies.tidying import Tidying
 from tests import virtual_time
 from tests.fakes import FakeChat
 
 THREAD = ThreadKey("T1", "C1", "1.000000")
+
+
+def reply_tools(chat: FakeChat, budget: Budget | None = None, *, repost_deleted: bool = True) -> ReplyTools:
+    """What replies share, with a budget of its own if none is given."""
+    budget, open_replies, now = budget or Budget(), OpenReplies(), virtual_time.now
+    tidying = Tidying(chat, budget, open_replies, now)
+    return ReplyTools(chat, budget, open_replies, now, tidying, repost_deleted=repost_deleted)
 
 
 class Stage:
@@ -26,7 +34,7 @@ class Stage:
     def __init__(self, chat: FakeChat, earlier: Sequence[PartRecord] = (), tools: ReplyTools | None = None) -> None:
         self.chat = chat
         self.records: list[PartRecord] = []
-        self.tools = tools or ReplyTools(chat, Budget(), OpenReplies(), virtual_time.now)
+        self.tools = tools or reply_tools(chat)
         self.reply = Reply(self.tools, THREAD, 7, record=self._record, earlier=earlier)
 
     async def _record(self, part: PartRecord) -> None:
@@ -87,14 +95,17 @@ def test_the_first_words_show_at_once_also_after_a_while() -> None:
 
 
 def test_edits_never_show_a_text_twice_or_an_older_one() -> None:
-    """Every version of the message is longer than the one before."""
+    """Every version of the message is longer than the one before; the last may only take Stop away."""
 
     async def main() -> None:
         stage = Stage(FakeChat())
         await stage.play(words(200, 6.0))
         (shown,) = stage.chat.messages.values()
         lengths = [len(body.markdown) for _, body in shown.versions]
-        assert lengths == sorted(set(lengths))
+        assert lengths[:-1] == sorted(set(lengths[:-1]))
+        assert lengths[-1] >= lengths[-2]
+        assert shown.versions[-2][1].buttons == (Button.STOP,)
+        assert shown.body.buttons == ()
 
     virtual_time.run(main())
 
@@ -128,12 +139,12 @@ def test_after_eight_silent_seconds_a_message_stands_in() -> None:
 
         async def feed(reply: Reply) -> None:
             await asyncio.sleep(9.0)
-            assert [body.notice for body in stage.chat.bodies()] == [STILL_WORKING]
+            assert [(body.step, body.buttons) for body in stage.chat.bodies()] == [(STILL_WORKING, (Button.STOP,))]
             reply.text("b", "At last.")
             reply.end()
 
         await stage.play(feed)
-        assert [(body.markdown, body.notice) for body in stage.chat.bodies()] == [("At last.", "")]
+        assert stage.chat.bodies() == [Body("At last.")]
         assert stage.records[0].placeholder
 
     virtual_time.run(main())
@@ -147,7 +158,7 @@ def test_without_a_place_for_a_status_a_message_stands_in_at_once() -> None:
 
         async def feed(reply: Reply) -> None:
             await asyncio.sleep(0.5)
-            assert [body.notice for body in stage.chat.bodies()] == [STILL_WORKING]
+            assert [body.step for body in stage.chat.bodies()] == [STILL_WORKING]
             reply.text("b", "Yes.")
             reply.end()
 
@@ -212,7 +223,7 @@ def test_after_a_429_the_newest_text_goes_next() -> None:
             return None
 
         chat = FakeChat(fail=fail)
-        stage = Stage(chat, tools=ReplyTools(chat, budget, OpenReplies(), virtual_time.now))
+        stage = Stage(chat, tools=reply_tools(chat, budget))
         await stage.play(words(300, 9.0))
         edits = [at for at, method in chat.calls if method == "edit"]
         assert edits[3] - edits[2] >= 5.0
@@ -227,7 +238,7 @@ def test_many_replies_share_the_edits_of_a_minute() -> None:
 
     async def main() -> None:
         chat = FakeChat()
-        tools = ReplyTools(chat, Budget(), OpenReplies(), virtual_time.now)
+        tools = reply_tools(chat)
         stages = [Stage(chat, tools=tools) for _ in range(20)]
         async with asyncio.TaskGroup() as tasks:
             for stage in stages:
@@ -246,21 +257,21 @@ def test_a_last_text_without_an_edit_goes_below() -> None:
 
     async def main() -> None:
         chat, budget = FakeChat(), Budget()
-        stage = Stage(chat, tools=ReplyTools(chat, budget, OpenReplies(), virtual_time.now))
+        stage = Stage(chat, tools=reply_tools(chat, budget))
 
         async def feed(reply: Reply) -> None:
             reply.text("b", "Some text,\n```py\nprint(1)\n")
             await asyncio.sleep(0.3)
             budget.cool_off("T1", "chat.update", virtual_time.now(), 40.0)
             reply.text("b", "print(2)\n```\nand the rest.")
-            reply.end("Sorry.", retry=True)
+            reply.end("Sorry.", (Button.RETRY,))
             ended.append(virtual_time.now())
 
         ended: list[float] = []
         await stage.play(feed)
         assert virtual_time.now() - ended[0] < 3.5
         assert chat.texts() == ["Some text,\n```py\nprint(1)\n```", "```py\nprint(2)\n```\nand the rest."]
-        assert [body.retry_turn for body in chat.bodies()] == [None, 7]
+        assert [body.buttons for body in chat.bodies()] == [(Button.STOP,), (Button.RETRY,)]
         assert [part.index for part in stage.records] == [0, 1]
 
     virtual_time.run(main())
@@ -271,13 +282,13 @@ def test_a_button_without_an_edit_goes_below() -> None:
 
     async def main() -> None:
         chat, budget = FakeChat(), Budget()
-        stage = Stage(chat, tools=ReplyTools(chat, budget, OpenReplies(), virtual_time.now))
+        stage = Stage(chat, tools=reply_tools(chat, budget))
 
         async def feed(reply: Reply) -> None:
             reply.text("b", "All of it.\n")
             await asyncio.sleep(1.0)
             budget.cool_off("T1", "chat.update", virtual_time.now(), 40.0)
-            reply.end("Sorry.", retry=True)
+            reply.end("Sorry.", (Button.RETRY,))
 
         started = virtual_time.now()
         await stage.play(feed)
@@ -309,7 +320,7 @@ def test_what_was_seen_is_left_once() -> None:
 
     async def main() -> None:
         chat, budget = FakeChat(), Budget()
-        stage = Stage(chat, tools=ReplyTools(chat, budget, OpenReplies(), virtual_time.now))
+        stage = Stage(chat, tools=reply_tools(chat, budget))
 
         async def feed(reply: Reply) -> None:
             reply.text("b", "> ```\n> code\n| a | b |\n")
@@ -335,7 +346,7 @@ def test_text_in_a_placeholders_place_is_no_placeholder_any_more() -> None:
             await asyncio.sleep(1.0)
             reply.text("b", "Long read text.")
             await asyncio.sleep(1.0)
-            reply.end("It broke.", retry=True)
+            reply.end("It broke.", (Button.RETRY,))
 
         await stage.play(feed)
         assert [part.placeholder for part in stage.records] == [True, False]
@@ -351,7 +362,7 @@ def test_a_placeholder_that_cannot_be_changed_gives_way() -> None:
 
     async def main() -> None:
         chat, budget = FakeChat(has_status=False), Budget()
-        stage = Stage(chat, tools=ReplyTools(chat, budget, OpenReplies(), virtual_time.now))
+        stage = Stage(chat, tools=reply_tools(chat, budget))
 
         async def feed(reply: Reply) -> None:
             await asyncio.sleep(1.0)
@@ -371,7 +382,7 @@ def test_a_last_reply_does_not_wait_for_those_that_ended() -> None:
 
     async def main() -> None:
         chat = FakeChat()
-        tools = ReplyTools(chat, Budget(), OpenReplies(), virtual_time.now)
+        tools = reply_tools(chat)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(30):
                 tasks.create_task(Stage(chat, tools=tools).play(words(20, 2.0)))
@@ -397,7 +408,11 @@ def test_what_nobody_would_see_is_not_sent() -> None:
             reply.end()
 
         await stage.play(feed)
-        assert stage.chat.count("edit") == 0
+        (shown,) = stage.chat.messages.values()
+        assert [(body.markdown, body.buttons) for _, body in shown.versions] == [
+            ("Done.", (Button.STOP,)),
+            ("Done.\n\n", ()),
+        ]
 
     virtual_time.run(main())
 
@@ -407,7 +422,7 @@ def test_sixty_answers_in_ten_channels_at_once() -> None:
 
     async def main() -> None:
         chat, budget = FakeChat(), Budget()
-        tools = ReplyTools(chat, budget, OpenReplies(), virtual_time.now)
+        tools = reply_tools(chat, budget)
         stages = [Stage(chat, tools=tools) for _ in range(60)]
         async with asyncio.TaskGroup() as tasks:
             for stage in stages:
@@ -429,12 +444,12 @@ def test_a_failure_keeps_the_text_and_offers_retry() -> None:
         async def feed(reply: Reply) -> None:
             reply.text("b", "Half an ans")
             await asyncio.sleep(1.0)
-            reply.end("It broke.", retry=True)
+            reply.end("It broke.", (Button.RETRY,))
             reply.end("never shown")
 
         await stage.play(feed)
         (body,) = stage.chat.bodies()
-        assert (body.markdown, body.notice, body.retry_turn) == ("Half an ans", "It broke.", 7)
+        assert (body.markdown, body.notice, body.buttons) == ("Half an ans", "It broke.", (Button.RETRY,))
 
     virtual_time.run(main())
 
@@ -449,7 +464,7 @@ def test_a_second_try_uses_the_messages_of_the_first() -> None:
         async def long_and_broken(reply: Reply) -> None:
             for _ in range(60):
                 reply.text("b", "lorem ipsum " * 30 + "\n\n")
-            reply.end("It broke.", retry=True)
+            reply.end("It broke.", (Button.RETRY,))
             await asyncio.sleep(0)
 
         await first.play(long_and_broken)
@@ -459,13 +474,13 @@ def test_a_second_try_uses_the_messages_of_the_first() -> None:
 
         async def short(reply: Reply) -> None:
             await asyncio.sleep(2.0)
-            assert chat.messages[oldest].body.notice == TRYING_AGAIN
+            assert chat.messages[oldest].body.step == TRYING_AGAIN
             reply.text("b", "Short and right.")
             reply.end()
 
         await second.play(short)
         assert {ts: shown.body.markdown for ts, shown in chat.messages.items()} == {oldest: "Short and right."}
-        assert chat.bodies()[0].retry_turn is None
+        assert chat.bodies()[0].buttons == ()
 
     virtual_time.run(main())
 
@@ -608,3 +623,220 @@ def test_pace(edits: int, chars: int, open_replies: int, surplus: int, seconds: 
     """Quick at first, steady later, slower for long messages and when little is left for many."""
     found = edit_interval(edits=edits, shown_chars=chars, open_replies=open_replies, surplus=surplus)
     assert found == pytest.approx(seconds)
+
+
+# --- steps and silences ---
+
+
+def test_a_step_is_one_line_in_the_open_message_and_gone_with_the_next_text() -> None:
+    """What the agent does between two pieces of text stands below the first, and nowhere in the end."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat())
+
+        async def feed(reply: Reply) -> None:
+            reply.text("a", "Checking.")
+            await asyncio.sleep(1.0)
+            reply.step("Searching the web…")
+            await asyncio.sleep(1.0)
+            assert stage.chat.bodies() == [Body("Checking.", "", "Searching the web…", (Button.STOP,), 7)]
+            await asyncio.sleep(21.5)
+            assert stage.chat.bodies()[0].step == "Searching the web… (20 s)"
+            reply.text("b", "Sunny.")
+            await asyncio.sleep(1.0)
+            assert stage.chat.bodies()[0].step == ""
+            reply.step("Searching again…")
+            await asyncio.sleep(3.0)
+            reply.end("", (Button.GOOD, Button.BAD))
+
+        await stage.play(feed)
+        assert stage.chat.bodies() == [Body("Checking.\n\nSunny.", buttons=(Button.GOOD, Button.BAD), turn_id=7)]
+
+    virtual_time.run(main())
+
+
+def test_a_long_silence_says_how_long_it_lasts() -> None:
+    """Neither a placeholder nor half an answer stands still: each tells since when nothing was said."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat())
+
+        async def feed(reply: Reply) -> None:
+            await asyncio.sleep(100.0)
+            reply.text("a", "So far.")
+            await asyncio.sleep(100.0)
+            reply.text("a", " The rest.")
+            reply.end()
+
+        await stage.play(feed)
+        (shown,) = stage.chat.messages.values()
+        steps = [body.step for _, body in shown.versions]
+        said = ["10 s", "20 s", "30 s", "40 s", "50 s", "1 min", "1 min 30 s"]
+        growing = [f"{STILL_WORKING} ({words})" for words in said]
+        assert steps == [STILL_WORKING, *growing, "", *growing, ""]
+
+    virtual_time.run(main())
+
+
+def test_the_status_is_renewed_before_slack_clears_it() -> None:
+    """Where not even a placeholder can be posted, the status goes on saying that work goes on."""
+
+    async def main() -> None:
+        stage = Stage(FakeChat(fail=lambda method, n: ChatUnavailable("down") if method == "post" and n < 9 else None))
+
+        async def feed(reply: Reply) -> None:
+            for step in ("one…", "two…", "three…"):
+                await asyncio.sleep(0.6)
+                reply.step(step)
+            await asyncio.sleep(98.2)
+            assert stage.chat.statuses == [THINKING, "one…", "three…", "three…"]
+            await asyncio.sleep(60.0)
+            assert stage.chat.bodies() == [Body(step="three… (2 min 30 s)", buttons=(Button.STOP,), turn_id=7)]
+            reply.text("a", "Here.")
+            reply.end()
+
+        await stage.play(feed)
+        assert stage.chat.statuses == [THINKING, "one…", "three…", "three…"]
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words", "following"),
+    [
+        (0.0, "", 10.0),
+        (9.9, "", 0.1),
+        (10.0, "10 s", 10.0),
+        (59.0, "50 s", 1.0),
+        (60.0, "1 min", 30.0),
+        (95.0, "1 min 30 s", 25.0),
+        (299.0, "4 min 30 s", 1.0),
+        (300.0, "5 min", 60.0),
+        (3_650.0, "60 min", 10.0),
+    ],
+)
+def test_elapsed_time_in_words(seconds: float, words: str, following: float) -> None:
+    """Time is told coarsely, and the moment when the words change is known."""
+    assert elapsed(seconds) == words
+    assert next_elapsed(seconds) == pytest.approx(following)
+    assert elapsed(seconds + next_elapsed(seconds)) != words
+
+
+# --- Stop, and messages that are left as they were ---
+
+
+def test_stop_is_offered_only_where_it_can_be_taken_away_again() -> None:
+    """With more growing replies than edits in a minute no message gets a button that another edit must remove."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        tools = reply_tools(chat, Budget({"chat.update": Limit(2)}))
+        stages = [Stage(chat, tools=tools) for _ in range(3)]
+
+        async def feed(reply: Reply) -> None:
+            reply.text("b", "One.")
+            await asyncio.sleep(3.0)
+            reply.end()
+
+        await asyncio.gather(*(stage.play(feed) for stage in stages))
+        assert all(not body.buttons for shown in chat.messages.values() for _, body in shown.versions)
+        assert chat.count("edit") == 0
+
+    virtual_time.run(main())
+
+
+def test_what_could_not_be_tidied_at_once_is_tidied_later() -> None:
+    """Without an edit to spare an answer ends as it stands; Stop goes and thumbs come when there is one."""
+
+    async def main() -> None:
+        chat, budget = FakeChat(), Budget()
+        tools = reply_tools(chat, budget)
+        stage = Stage(chat, tools=tools)
+
+        async def feed(reply: Reply) -> None:
+            reply.text("b", "All of it.")
+            await asyncio.sleep(1.0)
+            budget.cool_off("T1", "chat.update", virtual_time.now(), 20.0)
+            reply.end("", (Button.GOOD, Button.BAD))
+
+        async with asyncio.TaskGroup() as tasks:
+            aside = tasks.create_task(tools.tidying.run())
+            started = virtual_time.now()
+            await stage.play(feed)
+            assert virtual_time.now() - started < 2.0
+            assert [body.buttons for body in chat.bodies()] == [(Button.STOP,)]
+            await asyncio.sleep(60.0)
+            assert [body.buttons for body in chat.bodies()] == [(Button.GOOD, Button.BAD)]
+            aside.cancel()
+
+    virtual_time.run(main())
+
+
+def test_a_message_in_use_again_is_not_tidied() -> None:
+    """A second try takes its messages back from those that tidy up."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        tools = reply_tools(chat)
+        ts = await chat.post(THREAD, lambda: Body("Old.", buttons=(Button.STOP,), turn_id=7))
+        tools.tidying.later(THREAD, ts, Body("Old."))
+        Reply(tools, THREAD, 7, record=lambda _part: asyncio.sleep(0), earlier=[PartRecord(0, ts)])
+        async with asyncio.TaskGroup() as tasks:
+            aside = tasks.create_task(tools.tidying.run())
+            await asyncio.sleep(60.0)
+            aside.cancel()
+        assert chat.count("edit") == 0
+
+    virtual_time.run(main())
+
+
+# --- somebody deletes the answer ---
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_deleted_answer_goes_on_in_a_new_message(at: int) -> None:
+    """Somebody deletes the placeholder or the half answer: the rest is not lost with it."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        stage = Stage(chat)
+
+        async def feed(reply: Reply) -> None:
+            if at == 0:
+                await asyncio.sleep(9.0)
+                chat.messages.clear()
+            reply.text("b", "Half of ")
+            await asyncio.sleep(1.0)
+            if at == 1:
+                chat.messages.clear()
+            reply.text("b", "all of it.")
+            reply.end()
+
+        await stage.play(feed)
+        assert chat.texts() == ["Half of all of it."]
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("silence", [0.0, 15.0])
+def test_a_deleted_answer_can_be_the_end_of_it(silence: float) -> None:
+    """Where the setting says so, nothing more is said once somebody deleted the growing answer or its placeholder."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        stage = Stage(chat, tools=reply_tools(chat, repost_deleted=False))
+
+        async def feed(reply: Reply) -> None:
+            await asyncio.sleep(silence)
+            if not silence:
+                reply.text("b", "Half of ")
+            await asyncio.sleep(1.0)
+            chat.messages.clear()
+            if not silence:
+                reply.text("b", "all of it.")
+
+        await stage.play(feed)
+        assert stage.reply.abandoned
+        assert chat.texts() == []
+
+    virtual_time.run(main())

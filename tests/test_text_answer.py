@@ -10,7 +10,7 @@ from slackbot.text.outbound import WORD_JOINER
 
 def test_sources_end_the_answer_and_the_sentence_stands_below() -> None:
     """Each once, in the order they came."""
-    answer = Answer()
+    answer = Answer(1)
     answer.cite(Source("Plan", "https://a.example"))
     answer.push("b", "It moved.")
     answer.cite(Source("Plan", "https://a.example"))
@@ -23,7 +23,7 @@ def test_sources_end_the_answer_and_the_sentence_stands_below() -> None:
 def test_many_sources_go_on_in_further_parts() -> None:
     """No link is cut, and together they are the text and its line of sources."""
     sources = [Source(f"Title {number}", f"https://a.example/{'x' * 200}/{number}") for number in range(120)]
-    answer = Answer()
+    answer = Answer(1)
     answer.push("b", "word " * 1_000)
     for source in sources:
         answer.cite(source)
@@ -38,7 +38,7 @@ def test_many_sources_go_on_in_further_parts() -> None:
 def test_people_are_mentioned_only_if_allowed() -> None:
     """The setting reaches the text."""
     for allowed, shown in ((True, "<@U1> hi"), (False, f"<@{WORD_JOINER}U1> hi")):
-        answer = Answer(user_mentions=allowed)
+        answer = Answer(1, user_mentions=allowed)
         answer.push("b", "<@U1> hi")
         answer.end()
         assert answer.body(0).markdown == shown
@@ -47,7 +47,7 @@ def test_people_are_mentioned_only_if_allowed() -> None:
 def test_a_message_that_stays_keeps_what_it_showed_though_the_text_ended_otherwise() -> None:
     """With no more text to come, our sentence goes below; without one nothing does."""
     for notice, bodies in (("Stopped.", [Body("a **b**"), Body("", "Stopped.")]), ("", [Body("a **b**")])):
-        answer = Answer()
+        answer = Answer(1)
         answer.push("b", "a **b")
         assert answer.body(0) == Body("a **b**")
         length = answer.length(0)
@@ -58,7 +58,7 @@ def test_a_message_that_stays_keeps_what_it_showed_though_the_text_ended_otherwi
 
 def test_a_part_that_is_too_much_is_cut_again() -> None:
     """At a good place, and nothing is lost."""
-    answer = Answer()
+    answer = Answer(1)
     answer.push("b", "word " * 500)
     answer.end()
     answer.cut(0, 1_000)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from slackbot.domain import Body, Source
+from dataclasses import replace
+
+from slackbot.domain import Body, Button, FileOffered, Source
 from slackbot.text.citations import citations
 from slackbot.text.outbound import Preparer
 from slackbot.text.parts import Parts
@@ -11,41 +13,63 @@ from slackbot.text.parts import Parts
 class Answer:
     """Collects what the agent says and tells what each Slack message should show for it."""
 
-    def __init__(self, *, user_mentions: bool = False) -> None:
-        self._preparer = Preparer(user_mentions=user_mentions)
-        self._parts = Parts()
+    def __init__(self, turn_id: int, *, user_mentions: bool = False, private_files: str = "") -> None:
+        self._turn_id = turn_id
+        self._private_files = private_files
+        self._preparer = Preparer(user_mentions=user_mentions, private_files=private_files)
+        self._cut = Parts()
         self._sources: list[Source] = []
         self._block: str | None = None
         self._ended = False
         self._said = False
         self._notice = ""
         self._notice_apart = False
-        self._retry_turn: int | None = None
+        self._buttons: tuple[Button, ...] = ()
+        self._heard: list[str] = []
 
     def push(self, block: str, text: str) -> None:
         """Add a piece of the block; a new block starts a new paragraph."""
         if not text:
             return
-        if self._block is not None and block != self._block:
-            # Glued together, two blocks would read "Checking.It is sunny."
-            self._parts.push(self._preparer.push("\n\n"))
-        self._block = block
-        self._said = self._said or bool(text.strip())
-        self._parts.push(self._preparer.push(text))
+        if block != self._block:
+            if self._block is not None:
+                # Glued together, two blocks would read "Checking.It is sunny."
+                self._heard.append("\n\n")
+            self._block = block
+        self._said = self._said or not text.isspace()
+        # Hundreds of pieces come between two looks: put together only then, they cost next to nothing.
+        self._heard.append(text)
+
+    @property
+    def _parts(self) -> Parts:
+        """The answer so far, cut into parts."""
+        if self._heard:
+            text = "".join(self._heard)
+            self._heard.clear()
+            self._cut.push(self._preparer.push(text))
+        return self._cut
 
     def cite(self, source: Source) -> None:
         """Something that the agent relies on, to be named below its words."""
+        if self._private_files and "/v1/file/" in source.url:
+            # Only we could open it.
+            source = replace(source, url="")
         self._sources.append(source)
 
-    def end(self, notice: str = "", retry_turn: int | None = None) -> None:
-        """No more text comes; ``notice`` and the Retry button go under the last part."""
+    def end(self, notice: str = "", buttons: tuple[Button, ...] = ()) -> None:
+        """No more text comes; ``notice`` and ``buttons`` go under the last part."""
         if self._ended:
             return
         self._ended = True
         self._parts.push(self._preparer.finish())
         self._parts.finish(citations(self._sources))
         self._notice = notice
-        self._retry_turn = retry_turn
+        self._buttons = buttons
+
+    @property
+    def linked_files(self) -> list[FileOffered]:
+        """Files behind links that were only shown as their text."""
+        return self._preparer.files
 
     @property
     def ended(self) -> bool:
@@ -69,11 +93,15 @@ class Answer:
 
         Where no text is left to move, our sentence below it does.
         """
-        last = index >= self._parts.count - 1
+        last = index >= self.count - 1
         nothing_left = not self._parts.body(index)[length:].strip()
         self._parts.split(index, length)
-        if last and nothing_left and (self._notice or self._retry_turn is not None):
+        if last and nothing_left and self._must_be_said:
             self._notice_apart = True
+
+    @property
+    def _must_be_said(self) -> bool:
+        return bool(self._notice) or Button.RETRY in self._buttons
 
     def cut(self, index: int, length: int) -> None:
         """Let part ``index`` end at the best place within so many characters; the rest moves on to the next part."""
@@ -81,11 +109,12 @@ class Answer:
 
     def is_final(self, index: int) -> bool:
         """Whether part ``index`` will not change any more."""
-        return self._ended or index < self._parts.count - 1
+        return self._ended or index < self.count - 1
 
     def body(self, index: int) -> Body:
         """What part ``index`` should show now."""
+        last = self._ended and index == self.count - 1
         text = self._parts.text(index) if index < self._parts.count else ""
-        if self._ended and index == self.count - 1:
-            return Body(text, self._notice, self._retry_turn)
+        if last:
+            return Body(text, self._notice, buttons=self._buttons, turn_id=self._turn_id if self._buttons else None)
         return Body(text)

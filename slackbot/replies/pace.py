@@ -29,6 +29,20 @@ def edit_interval(*, edits: int, shown_chars: int, open_replies: int, surplus: i
     return max(own, SPREAD_SECONDS * open_replies / max(surplus, 1))
 
 
+def elapsed(seconds: float) -> str:
+    """How long something has been going on, in words that do not change too often; empty for the first ten seconds."""
+    if seconds < 60:
+        return f"{int(seconds) // 10 * 10} s" if seconds >= 10 else ""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min 30 s" if minutes < 5 and rest >= 30 else f"{minutes} min"
+
+
+def next_elapsed(seconds: float) -> float:
+    """Seconds until ``elapsed`` says something else."""
+    step = 10 if seconds < 60 else 30 if seconds < 300 else 60
+    return step - seconds % step
+
+
 class OpenReplies:
     """How many replies are growing in each team right now; each of them still needs one final edit."""
 

@@ -9,19 +9,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from slackbot.budget import Budget
-from slackbot.domain import Body, PartRecord, PartRef, Source, ThreadKey
+from slackbot.domain import Body, Button, FileOffered, PartRecord, PartRef, Source, ThreadKey
 from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone
 from slackbot.ports import Chat
 from slackbot.replies.answer import Answer
-from slackbot.replies.pace import LONG_SECONDS, OpenReplies, edit_interval
+from slackbot.replies.pace import LONG_SECONDS, OpenReplies, edit_interval, elapsed, next_elapsed
+from slackbot.replies.tidying import Tidying
 
 log = logging.getLogger(__name__)
 
 THINKING = "is thinking…"
-STILL_WORKING = "_Still working on it…_"
-TRYING_AGAIN = "_Trying again…_"
+STILL_WORKING = "Still working on it…"
+TRYING_AGAIN = "Trying again…"
 SILENCE_SECONDS = 8.0
 """After so long without text the status gives way to a message, which Slack does not clear by itself."""
+STATUS_PAUSE = 1.0
+STATUS_RENEWED = 90.0
+"""Slack clears a status after two minutes. https://docs.slack.dev/reference/methods/assistant.threads.setStatus"""
 UNCONFIRMED_TRIES = 8
 LONGEST_WAIT = 15.0
 REPOSTS = 2
@@ -58,8 +62,13 @@ class ReplyTools:
     budget: Budget
     open_replies: OpenReplies
     now: Callable[[], float]
+    tidying: Tidying
     user_mentions: bool = False
     """Whether the agent may mention people."""
+    private_files: str = ""
+    """Below this address are files that only we can fetch: links to them mean uploads."""
+    repost_deleted: bool = True
+    """Whether an answer that somebody deletes while it grows goes on in a new message, or ends there."""
 
 
 class Reply:
@@ -83,21 +92,35 @@ class Reply:
         self._budget = tools.budget
         self._open_replies = tools.open_replies
         self._now = tools.now
+        self._tidying = tools.tidying
+        self._repost_deleted = tools.repost_deleted
         self._thread = thread
         self._turn_id = turn_id
         self._record = record
-        self._answer = Answer(user_mentions=tools.user_mentions)
+        self._answer = Answer(turn_id, user_mentions=tools.user_mentions, private_files=tools.private_files)
         self._changed = asyncio.Event()
-        self._status = THINKING
+        self._over = asyncio.Event()
+        self._step = TRYING_AGAIN if earlier else ""
+        self._status = self._said = THINKING
+        self._heard_at = self._now()
         self._shown: dict[int, _Shown] = {part.index: _Shown(part.ts) for part in earlier}
         self._left_over: list[str] = []
         self._settled = 0
         """Parts, from the first, that are shown as they will stay."""
+        self.abandoned = False
+        """Somebody deleted the answer while it grew, and that shall be its end."""
+        for part in earlier:
+            self._tidying.forget(part.ts)
 
     @property
     def has_text(self) -> bool:
         """Whether the agent has said anything yet."""
         return self._answer.has_text
+
+    @property
+    def linked_files(self) -> list[FileOffered]:
+        """Files that the text links to, where only we can fetch them."""
+        return self._answer.linked_files
 
     @property
     def part_count(self) -> int:
@@ -107,101 +130,177 @@ class Reply:
     def text(self, block: str, delta: str) -> None:
         """The agent said something."""
         self._answer.push(block, delta)
+        self._heard_at = self._now()
+        self._step = ""
         self._changed.set()
 
     def cite(self, source: Source) -> None:
         """The agent named what it relies on."""
         self._answer.cite(source)
 
-    def step(self, words: str) -> None:
-        """The agent is busy with something worth telling, as long as there is no text to look at."""
-        self._status = words
+    def step(self, words: str, status: str = "") -> None:
+        """The agent is busy with something worth telling until it says more; ``status`` words it for the status line,
+        which stands behind the app's name. Without words it is busy with nothing in particular."""
+        self._step = words
+        self._status = status or words or THINKING
         self._changed.set()
 
-    def end(self, notice: str = "", *, retry: bool = False) -> None:
-        """The answer is over; ``notice`` is one sentence of ours below it. Only the first call counts."""
-        self._answer.end(notice, self._turn_id if retry else None)
+    def repeat_status(self) -> None:
+        """Something else was posted in the thread, which makes Slack clear the status."""
+        self._said = ""
         self._changed.set()
+
+    def end(self, notice: str = "", buttons: tuple[Button, ...] = ()) -> None:
+        """The answer is over; ``notice`` is one sentence of ours below it. Only the first call counts."""
+        self._answer.end(notice, buttons)
+        self._changed.set()
+        self._over.set()
 
     async def run(self) -> None:
-        """Keep Slack in step until the ended answer is shown whole.
+        """Keep Slack in step until the ended answer is shown whole, or is ``abandoned``.
 
         Raises ``ChatError`` when Slack will not take the answer at all.
         """
+        self._heard_at = self._now()
         with self._open_replies.one_more(self._thread.team_id):
             await self._until_first_text()
-            while True:
+            while not self.abandoned:
                 self._changed.clear()
                 wait = await self._show_next()
                 if self._answer.ended and self._settled == self._answer.count:
                     break
                 await asyncio.sleep(0)  # whatever is to be done next, the others get their turn
-                await (self._news(None) if wait is None else self._rest(wait))
+                await (self._news(self._until_later()) if wait is None else self._rest(wait))
             await self._clean_up()
 
     # --- before there is text ---
 
     async def _until_first_text(self) -> None:
-        if 0 in self._shown:
-            await self._placeholder(TRYING_AGAIN)
-            quiet_place = False
-        else:
-            quiet_place = await self._chat.set_status(self._thread, self._status)
-        deadline = self._now() + (SILENCE_SECONDS if quiet_place else 0.0)
-        said = self._status
-        while not self._answer.count:
+        """Show that work goes on: with a status as long as that will do, then with a message."""
+        self._said, said_at, deadline = self._status, self._now(), 0.0
+        if 0 not in self._shown and await self._chat.set_status(self._thread, self._said):
+            deadline = self._now() + SILENCE_SECONDS
+        while not self._answer.count and not self.abandoned:
             self._changed.clear()
-            if 0 not in self._shown and self._now() >= deadline and not await self._placeholder(STILL_WORKING):
-                deadline = self._now() + LONGEST_WAIT
-            if 0 not in self._shown and self._status != said:
-                said = self._status
-                await self._chat.set_status(self._thread, self._status)
-            await self._news(None if 0 in self._shown else max(0.0, deadline - self._now()))
-
-    async def _placeholder(self, words: str) -> bool:
-        body = Body(notice=words)
-        shown = self._shown.get(0)
-        try:
-            if shown is None:
-                await self._post(0, lambda: body)
+            if self._stands(0):
+                wait = await self._keep_placeholder(self._shown[0])
+            elif self._now() < deadline:
+                due = said_at + (STATUS_RENEWED if self._status == self._said else STATUS_PAUSE)
+                if self._now() >= due:
+                    self._said, said_at = self._status, self._now()
+                    if not await self._chat.set_status(self._thread, self._said):
+                        deadline = 0.0
+                    continue
+                wait = min(deadline, due) - self._now()
             else:
-                await self._chat.edit(self._thread, shown.ts, body)
-                shown.body = body
-                await self._record(PartRecord(0, shown.ts, placeholder=True))
-        except MessageGone:
-            self._shown.pop(0, None)
+                if not await self._placeholder():
+                    deadline = self._now() + LONGEST_WAIT
+                continue
+            await self._news(wait)
+
+    def _waiting(self) -> Body:
+        return Body(step=self._line() or STILL_WORKING, buttons=(Button.STOP,), turn_id=self._turn_id)
+
+    async def _placeholder(self) -> bool:
+        body = self._waiting()
+        try:
+            await self._post(0, lambda: body)
         except (ChatRateLimited, ChatUnavailable, BodyRefused) as error:
             # Nothing is lost without it: the first text takes its place.
-            if shown is None:
-                self._shown.pop(0, None)
+            self._shown.pop(0, None)
             log.info("placeholder.failed", extra={"turn": self._turn_id, "error": str(error)})
             return False
         return True
+
+    async def _keep_placeholder(self, shown: _Shown) -> float:
+        """Bring the words of the placeholder up to date when there is room for that; returns when to look again."""
+        body = self._waiting()
+        if shown.body == body:
+            return self._until_later()
+        if wait := max(self._edit_wait(0, shown), 0.0):
+            return wait
+        fresh = shown.body is None
+        try:
+            wait = await self._edit(0, shown, body, 0)
+        except ChatUnavailable:
+            # Nothing is lost yet: the text may have more luck.
+            shown.unconfirmed = 0
+            return LONGEST_WAIT
+        if fresh and shown.body is not None:
+            await self._record(PartRecord(0, shown.ts, placeholder=True))
+        return wait
+
+    def _line(self) -> str:
+        """What goes on, and since when nothing was said."""
+        silence = elapsed(self._now() - self._heard_at)
+        words = self._step or (STILL_WORKING if silence else "")
+        return f"{words} ({silence})" if words and silence else words
+
+    def _until_later(self) -> float:
+        """Seconds until ``_line`` changes by itself."""
+        return next_elapsed(self._now() - self._heard_at)
 
     # --- while it grows ---
 
     async def _show_next(self) -> float | None:
         """Bring the first part that lags up to date; returns how long to wait before the next look, None: for news."""
         for index in range(self._settled, self._answer.count):
-            body = self._answer.body(index)
             shown = self._shown.get(index)
             if shown is None or not shown.ts:
                 return await self._post_part(index)
-            if shown.left or (shown.body is not None and _looks_alike(shown.body, body)):
+            wanted = self._wanted(index)
+            if shown.left or (shown.body is not None and self._is_shown(shown.body, wanted, index)):
                 if index == self._settled and self._answer.is_final(index):
                     self._settled += 1
                 continue
+            if self._is_decoration(shown, wanted, index):
+                if not self._spare_edit():
+                    shown.left = True
+                    return 0.0
+                return await self._edit(index, shown, wanted, self._answer.length(index))
             wait = self._edit_wait(index, shown)
             if wait > FINAL_PATIENCE and self._can_leave(index, shown):
                 # The rest goes below, where there is room, instead of waiting for the right to change this message.
                 self._leave(index, shown)
                 return 0.0
-            return wait or await self._edit(index, shown)
+            return wait or await self._edit(index, shown, wanted, self._answer.length(index))
         return None
+
+    def _wanted(self, index: int) -> Body:
+        """What a part should show now. While it grows, that is also what goes on, and Stop."""
+        body = self._answer.body(index)
+        if self._answer.is_final(index):
+            return body
+        shown = self._shown.get(index)
+        has_stop = shown is not None and shown.body is not None and Button.STOP in shown.body.buttons
+        # Another edit is needed to take it off again, so without room for that it is not put there.
+        stop = has_stop or self._surplus() > 0
+        line = self._line()
+        return replace(body, step=line, buttons=(Button.STOP,) if stop else (), turn_id=self._turn_id if stop else None)
+
+    def _is_shown(self, shown: Body, wanted: Body, index: int) -> bool:
+        """Whether a reader would see no difference that is worth an edit: Slack drops white space at the ends."""
+        if not self._answer.is_final(index):
+            return shown.markdown.strip() == wanted.markdown.strip() and shown.step == wanted.step
+        return replace(shown, markdown=shown.markdown.strip()) == replace(wanted, markdown=wanted.markdown.strip())
+
+    def _is_decoration(self, shown: _Shown, wanted: Body, index: int) -> bool:
+        """Whether only buttons and the last step differ: people can read all of a part that will not change."""
+        return self._answer.is_final(index) and shown.body is not None and _essence(shown.body) == _essence(wanted)
+
+    def _spare_edit(self) -> bool:
+        """Takes an edit that no other reply needs for its last words, if there is one."""
+        others = self._open_replies.count(self._thread.team_id) - 1
+        return not self._budget.take(self._thread.team_id, "chat.update", self._now(), keep=others)
+
+    def _surplus(self) -> int:
+        """Edits of this minute that are left beside the last ones of all growing replies."""
+        team = self._thread.team_id
+        return self._budget.free(team, "chat.update", self._now()) - self._open_replies.count(team)
 
     async def _post_part(self, index: int) -> float:
         try:
-            await self._post(index, partial(self._answer.body, index))
+            await self._post(index, partial(self._wanted, index))
         except ChatRateLimited as error:
             return error.retry_after
         except ChatUnavailable as error:
@@ -230,19 +329,19 @@ class Reply:
         """Seconds until this edit may go; takes the slot when it may go now."""
         now = self._now()
         team = self._thread.team_id
-        if self._answer.is_final(index) or not shown.length:
+        if self._answer.is_final(index) or (self._answer.count and not shown.length) or shown.body is None:
             return self._budget.take(team, "chat.update", now)
         open_replies = self._open_replies.count(team)
-        surplus = self._budget.free(team, "chat.update", now) - open_replies
-        pause = edit_interval(edits=shown.edits, shown_chars=shown.length, open_replies=open_replies, surplus=surplus)
+        pause = edit_interval(
+            edits=shown.edits, shown_chars=shown.length, open_replies=open_replies, surplus=self._surplus()
+        )
         wait = shown.edited_at + pause - now
         if wait <= 0:
             wait = self._budget.take(team, "chat.update", now, keep=open_replies)
         # By then other replies may have ended: a look at the pace costs nothing.
         return min(wait, LONG_SECONDS)
 
-    async def _edit(self, index: int, shown: _Shown) -> float:
-        body, length = self._answer.body(index), self._answer.length(index)
+    async def _edit(self, index: int, shown: _Shown, body: Body, length: int) -> float:
         final = self._answer.is_final(index)
         if length and not shown.length:
             # Before the edit: what people have read must never count as a placeholder.
@@ -284,7 +383,11 @@ class Reply:
         return 0.0
 
     def _lost(self, index: int, shown: _Shown) -> float:
-        """The message is gone: the part goes out anew, but not for ever."""
+        """Somebody took the message away: the part goes out anew, but not for ever, or that is the end of it."""
+        log.info("part.deleted", extra={"turn": self._turn_id, "part": index, "repost": self._repost_deleted})
+        if not self._repost_deleted:
+            self.abandoned = True
+            return 0.0
         shown.reposts += 1
         if shown.reposts > REPOSTS:
             message = f"part {index} of turn {self._turn_id} cannot be kept in the thread"
@@ -315,14 +418,22 @@ class Reply:
 
     async def _rest(self, seconds: float) -> None:
         """Let ``seconds`` pass between two calls, however much text comes; only the end of the answer cuts it short."""
-        until = self._now() + seconds
-        ended = self._answer.ended
-        while (left := until - self._now()) > 0 and self._answer.ended == ended:
-            self._changed.clear()
-            await self._news(left)
+        if self._answer.ended:
+            await asyncio.sleep(seconds)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+        except TimeoutError:
+            return
 
     async def _clean_up(self) -> None:
         """Messages that the answer does not need: of an earlier try, and placeholders that could not be changed."""
+        for index, shown in self._shown.items():
+            if shown.left and (wanted := self._answer.body(index)) != shown.body:
+                self._tidying.later(self._thread, shown.ts, wanted)
+        if self.abandoned:
+            return
         spare = sorted(index for index in self._shown if index >= self._answer.count)
         for ts in [*self._left_over, *(self._shown.pop(index).ts for index in spare)]:
             try:
@@ -331,8 +442,6 @@ class Reply:
                 log.warning("part.left_over", extra={"turn": self._turn_id, "ts": ts, "error": str(error)})
 
 
-def _looks_alike(shown: Body, wanted: Body) -> bool:
-    """Whether a reader would see no difference: Slack drops white space at the ends."""
-    return shown == wanted or replace(shown, markdown=shown.markdown.strip()) == replace(
-        wanted, markdown=wanted.markdown.strip()
-    )
+def _essence(body: Body) -> tuple[str, str, bool]:
+    """What of a message must not be missing: the words, and the way to try again."""
+    return body.markdown.strip(), body.notice, Button.RETRY in body.buttons

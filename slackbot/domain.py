@@ -40,9 +40,11 @@ class Attachment:
 
 
 class FileTrouble(StrEnum):
-    """Why a file did not go in or come out, by name; ``slackbot.errors.FILE_TROUBLES`` holds the words."""
+    """Why a file did not go in or come out, by name; ``slackbot.files.passing`` holds the words."""
 
     TOO_BIG = "too_big"
+    TOO_BIG_THERE = "too_big_there"
+    """Within our limit, not within Slack's."""
     TOO_MANY = "too_many"
     TOO_MUCH = "too_much"
     """The files of one turn are too big together."""
@@ -129,13 +131,25 @@ class InboundMessage:
 
 
 class Button(StrEnum):
-    """What can be pressed under a reply."""
+    """What can be pressed. The first act on a turn, the next on a handover, the last on a thread."""
 
     RETRY = "retry"
     STOP = "stop"
     GOOD = "good"
     """Thumbs up: of Slack's feedback buttons the positive one."""
     BAD = "bad"
+    HUMAN = "human"
+    """Ask for a human."""
+    CLAIM = "claim"
+    """An operator takes the thread that waits for one."""
+    HAND_BACK = "hand_back"
+    RESOLVE = "resolve"
+    CALL_OFF = "call_off"
+    """The asker wants no human any more."""
+    TAKE_OVER = "take_over"
+    """An operator takes the thread unasked."""
+    JUST_SAY = "just_say"
+    """An operator said something without taking the thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +163,32 @@ class Press:
     thread_ts: str | None
     user_id: str
     turn_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverPress:
+    """Somebody pressed CLAIM, HAND_BACK, RESOLVE or CALL_OFF, on a card or in the thread."""
+
+    button: Button
+    team_id: str
+    channel_id: str
+    message_ts: str
+    thread_ts: str | None
+    user_id: str
+    handover_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadPress:
+    """Somebody chose HUMAN or TAKE_OVER from a message's menu, or answered our private question with TAKE_OVER or
+    JUST_SAY. ``message_ts`` is the message it was about."""
+
+    button: Button
+    team_id: str
+    channel_id: str
+    message_ts: str
+    thread_ts: str | None
+    user_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +247,10 @@ class Person:
     user_id: str
     name: str
     is_bot: bool = False
+    picture: str = ""
+    """Address of the picture beside their messages."""
+    is_guest: bool = False
+    """Whether they come from another workspace (Slack Connect), or are a guest in this one."""
 
 
 class TurnKind(StrEnum):
@@ -220,6 +264,8 @@ class TurnKind(StrEnum):
     """One sentence of ours, without a run (greeting, refusal, confirmation). Does not wait for running turns."""
     CONTEXT = "context"
     """Nothing now; its text goes along with the next ask of the thread."""
+    RELAY = "relay"
+    """During a handover in a DM: it is shown on the other side, and goes along with the next ask like context."""
 
 
 class TurnState(StrEnum):
@@ -301,6 +347,23 @@ class PartRecord:
     placeholder: bool = False
 
 
+class SessionStatus(StrEnum):
+    """What Slack shows of an agent's session, where that feature is on."""
+
+    PROCESSING = "processing"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationState:
+    """What Noxus says about a conversation besides its messages."""
+
+    manual: bool = False
+    status: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class ContextMessage:
     """Something said in the thread that was not answered, or before the agent was there."""
@@ -310,6 +373,95 @@ class ContextMessage:
     text: str
     attachments: tuple[Attachment, ...] = ()
     from_agent: bool = False
+    from_operator: bool = False
+    """Whether a human said it who had the thread instead of the agent."""
+
+
+# --- handover -----------------------------------------------------------------------------------------------------
+
+
+class HandoverState(StrEnum):
+    """Who has the thread during a handover, and how one ended. Without an open handover the agent has it."""
+
+    REQUESTED = "requested"
+    """A human was asked for and has not come yet. The agent is silent already."""
+    HUMAN = "human"
+    RETURNED = "returned"
+    """Over: the agent has the thread back and hears what was said."""
+    CLOSED = "closed"
+    """Over: settled. A later message starts afresh with the agent."""
+
+
+class HandoverReason(StrEnum):
+    """Why a human was asked for."""
+
+    AGENT = "agent"
+    USER = "user"
+    FAILURE = "failure"
+    """The user asked after the agent had failed."""
+    OPERATOR = "operator"
+    """An operator took over unasked."""
+    MENTION = "mention"
+    """The user called a teammate by name."""
+
+
+class Move(StrEnum):
+    """What led from one state to the next."""
+
+    ASK = "ask"
+    CLAIM = "claim"
+    TAKE_OVER = "take_over"
+    HAND_BACK = "hand_back"
+    RESOLVE = "resolve"
+    CALL_OFF = "call_off"
+    """The asker wants no human any more."""
+    GIVE_UP = "give_up"
+    """Nobody came in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRef:
+    """A message in Slack, by its place."""
+
+    channel_id: str
+    ts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step of a handover. ``actor_id`` is empty for the agent and for time. ``at`` in epoch seconds."""
+
+    id: int
+    move: Move
+    before: HandoverState | None
+    after: HandoverState
+    actor_id: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """The period from asking for a human until the agent has the thread back. Times in epoch seconds.
+
+    ``card`` is the message that operators see; it lies in the thread itself where no channel is set for that.
+    """
+
+    id: int
+    conversation: Conversation
+    state: HandoverState
+    reason: HandoverReason
+    asker_id: str
+    operator_id: str | None
+    opened_at: float
+    claimed_at: float | None = None
+    first_word_at: float | None = None
+    """When the operator first wrote something for the asker."""
+    ended_at: float | None = None
+    card: MessageRef | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in {HandoverState.REQUESTED, HandoverState.HUMAN}
 
 
 # --- what we show in Slack ---------------------------------------------------------------------------------------
@@ -324,10 +476,27 @@ class PartRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Card:
+    """What operators see of a handover. ``facts`` are label and value, ``quotes`` who said what; plain text all of it.
+
+    ``waiting_since`` (epoch seconds) is shown by Slack's own clock, so that it goes on without edits; ``link`` leads to
+    the thread.
+    """
+
+    heading: str
+    facts: tuple[tuple[str, str], ...] = ()
+    quotes: tuple[tuple[str, str], ...] = ()
+    waiting_since: float | None = None
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Body:
     """What one Slack message of ours shows: agent text, what the agent is doing now, one sentence of ours, buttons.
 
-    ``buttons`` act on ``turn_id``, which is there whenever they are. GOOD and BAD always come together.
+    ``buttons`` act on ``turn_id`` or, those of a handover, on ``handover_id``, which is there whenever they are. GOOD
+    and BAD always come together. A ``card`` comes first. With a ``speaker`` the message appears under that person's
+    name and picture, where Slack allows it, else with the name before the text.
     """
 
     markdown: str = ""
@@ -335,6 +504,9 @@ class Body:
     step: str = ""
     buttons: tuple[Button, ...] = ()
     turn_id: int | None = None
+    handover_id: int | None = None
+    card: Card | None = None
+    speaker: Person | None = None
 
 
 # --- what the agent says -----------------------------------------------------------------------------------------

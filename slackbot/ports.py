@@ -11,13 +11,17 @@ from slackbot.domain import (
     AgentProfile,
     AgentTarget,
     Body,
+    Button,
     ContextMessage,
+    ConversationState,
     FileBytes,
     FileLink,
     FileOffered,
+    MessageRef,
     PartRecord,
     PartRef,
     Person,
+    SessionStatus,
     SlackFile,
     ThreadKey,
 )
@@ -55,6 +59,22 @@ class Chat(Protocol):
 
     async def unmark_waiting(self, thread: ThreadKey, ts: str) -> None:
         """Take the mark off again; a message or a mark that is gone already is no error."""
+
+    async def ask_privately(
+        self, thread: ThreadKey, user_id: str, text: str, buttons: Sequence[Button], about_ts: str
+    ) -> None:
+        """Ask one person something in the thread that nobody else sees; ``buttons`` act on the thread, and
+        ``about_ts`` is the message that the question is about."""
+
+    async def operators(self, team_id: str) -> frozenset[str]:
+        """Who may take threads over, as the settings say; never guests. Remembered for a minute."""
+
+    async def permalink(self, message: MessageRef, team_id: str) -> str:
+        """The address of a message; empty when Slack does not tell."""
+
+    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> None:
+        """Show the state of the agent's session where the app has Slack's agent feature; elsewhere nothing happens.
+        Never raises."""
 
     async def look_up_file(self, team_id: str, file_id: str) -> SlackFile:
         """What Slack says of a file now; waits a few seconds for one that is still being scanned.
@@ -101,6 +121,9 @@ class Agent(Protocol):
         ``StreamBroken``, ``AgentTimedOut``, ``ConversationFull`` or ``AgentRunFailed`` when it will not be. Leaving
         closes the connection.
         """
+
+    async def state(self, conversation_id: str) -> ConversationState:
+        """What Noxus says about the conversation itself; an empty state when it cannot be read."""
 
     async def fetch(self, offer: FileOffered, into: BinaryIO, *, most: int) -> FileBytes:
         """Write what the agent made, at most so many bytes, to ``into``. Raises ``FileRefused`` when that fails, and

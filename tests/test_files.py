@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
 import pytest
 
 from slackbot.domain import Attachment, FileBytes, FileLink, FileOffered, FileTrouble, SlackFile, ThreadKey
 from slackbot.errors import ChatUnavailable, FileRefused
-from slackbot.files.incoming import NOT_READ, Bundle, Incoming
-from slackbot.files.outgoing import Outgoing
+from slackbot.files.incoming import MOST_LOOKS, NOT_READ, Bundle, Incoming
+from slackbot.files.outgoing import MOST, NOT_YET, TOO_MANY, TOO_MUCH, Outgoing, merged, unshared
 from slackbot.files.passing import MB, FileLimits
 from tests.fakes import FakeAgent, FakeChat
 
@@ -77,8 +82,32 @@ REFUSALS = [
     pytest.param(
         [(f"{n}.txt", "text/plain", b"x") for n in range(5)],
         {},
-        "3.txt (more than 3 files at once), 4.txt (more than 3 files at once)",
+        "3.txt and 4.txt (more than 3 files at once)",
         id="too many",
+    ),
+    pytest.param(
+        [("film.mp4", "video/mp4", b"x"), ("x", "a/b", b"x"), ("y", "a/b", b"x"), ("b.mp4", "video/mp4", b"x")],
+        {"F2": FileTrouble.GONE},
+        "film.mp4 and b.mp4 (this type is not accepted), x (it was deleted)",
+        id="two reasons",
+    ),
+    pytest.param(
+        [(f"{n}.txt", "text/plain", b"x") for n in range(6)],
+        {},
+        "3.txt, 4.txt and 5.txt (more than 3 files at once)",
+        id="three with one reason",
+    ),
+    pytest.param(
+        [(f"{n}.txt", "text/plain", b"x") for n in range(80)],
+        {},
+        "3.txt, 4.txt and 75 more (more than 3 files at once)",
+        id="very many",
+    ),
+    pytest.param(
+        [("x", "a/b", b"x"), ("y", "a/b", b"x")],
+        {"F1": FileTrouble.GONE},
+        "x (it was deleted)",
+        id="one of two",
     ),
     pytest.param(
         [(f"{n}.bin", "a/b", b"\0" * (3 * MB // 2)) for n in range(3)],
@@ -93,9 +122,7 @@ REFUSALS = [
     pytest.param(
         [("x", "a/b", b"x")], {"F1": FileTrouble.SCANNING}, "x (Slack is still checking it)", id="being scanned"
     ),
-    pytest.param(
-        [("x", "a/b", b"x")], {"F1": FileTrouble.NO_ACCESS}, "x (it belongs to another workspace)", id="not ours"
-    ),
+    pytest.param([("x", "a/b", b"x")], {"F1": FileTrouble.NO_ACCESS}, "x (access to it was denied)", id="not ours"),
     pytest.param([("x", "a/b", b"x")], {"F1": FileTrouble.NOT_A_FILE}, "x (only Slack can show it)", id="a canvas"),
     pytest.param([("x", "a/b", b"x")], {"F1": FileTrouble.UNREADABLE}, "x (it could not be read)", id="unreadable"),
     pytest.param(
@@ -125,6 +152,64 @@ async def test_what_does_not_go_in_is_said_with_the_reason(
     assert len(bundle.files) + len(bundle.left_out) == len(files)
     assert set(bundle.sent) == set(chat.files) - set(bundle.left_out)
     bundle.close()
+
+
+async def test_only_what_can_go_counts() -> None:
+    """Files that are gone or refused take no other one's place; of very many not all are looked up."""
+    gone = {f"F{number}" for number in range(1, 21)}
+    chat = shared(*[("x", "a/b", b"x")] * 20, ("film.mp4", "video/mp4", b"x"), *[("y", "a/b", b"y")] * 5)
+    chat.refusals = dict.fromkeys(gone, FileRefused(FileTrouble.GONE))
+    bundle = await gather(chat)
+    assert bundle.sent == ["F22", "F23", "F24"]
+    assert [bundle.left_out[file_id] for file_id in ("F21", "F25", "F26")] == [
+        "this type is not accepted",
+        *["more than 3 files at once"] * 2,
+    ]
+    bundle.close()
+    chat = shared(*[("x", "a/b", b"x")] * (MOST_LOOKS + 30))
+    chat.refusals = dict.fromkeys(chat.files, FileRefused(FileTrouble.GONE))
+    assert len((await gather(chat)).left_out) == MOST_LOOKS + 30
+    assert chat.count("look_up_file") == MOST_LOOKS
+
+
+async def test_names_are_shown_without_what_cannot_be_seen() -> None:
+    """A name is one short line whatever it holds."""
+    chat = shared(("x", "a/b", b"x"))
+    chat.refusals["F1"] = FileRefused(FileTrouble.GONE)
+    strange = [Attachment("F1", f"../../etc/pa\nsswd\u202e{'x' * 300}.exe")]
+    bundle = await Incoming(chat, SMALL).gather(THREAD, strange, known=(), agent_reads=True)
+    assert bundle.note == f"Not passed on to the agent: pa sswd {'x' * 41}… (it was deleted)."
+
+
+@contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """No file of this process grows beyond ``room`` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("piece", [2 * MB, 3000, 1])
+async def test_a_full_disk_costs_the_file_not_the_question(piece: int) -> None:
+    """Wherever it shows: while bytes come, when the last of them are written, on closing."""
+
+    class Dribbling(FakeChat):
+        async def download(self, team_id: str, file: SlackFile, into: BinaryIO, *, most: int) -> int:
+            into.write(bytes(MB))
+            content = self.files[file.id][1][MB:]
+            into.writelines(content[at : at + piece] for at in range(0, len(content), piece))
+            return file.size
+
+    chat = Dribbling(latency=0.001)
+    size = MB + 5000
+    chat.files["F1"] = (SlackFile("F1", "a.bin", "a/b", size, "https://x"), bytes(size))
+    with full_disk(MB + 4096):
+        bundle = await gather(chat)
+        assert bundle.note == "Not passed on to the agent: a.bin (it could not be read)."
+        bundle.close()
 
 
 async def test_slack_being_away_costs_the_file_not_the_question() -> None:
@@ -205,12 +290,60 @@ async def test_what_the_agent_made_comes_in_order_and_once() -> None:
         "/v1/file/a.pdf": ("a.pdf", "application/pdf", b"%PDF"),
         "/v1/file/b.png": ("b.png", "image/png", b"\x89PNG"),
     }
-    offers = [offer("a.pdf"), offer("b.png"), offer("a.pdf")]
-    assert await Outgoing(agent, chat, SMALL).share(THREAD, offers) == ""
+    assert await share(chat, agent, offer("a.pdf"), offer("b.png"), offer("a.pdf")) == ""
     assert [(name, kind, content, alt) for _, name, kind, content, alt in chat.uploads] == [
         ("a.pdf", "application/pdf", b"%PDF", ""),
         ("b.png", "image/png", b"\x89PNG", "b.png"),
     ]
+
+
+async def share(chat: FakeChat, agent: FakeAgent, *offers: FileOffered) -> str:
+    """What is said once the files were shared."""
+    files = merged(offers)
+    missing = [NOT_YET] * len(files)
+    await Outgoing(agent, chat, SMALL).share(THREAD, files, missing)
+    return unshared(files, missing)
+
+
+def test_what_is_said_of_a_file_adds_up() -> None:
+    """The first word counts; a link without a name takes none away, and is no guess."""
+    first, bare = FileOffered("/v1/file/a", "application/pdf", "", guessed=True), FileOffered("/v1/file/a", "")
+    named = FileOffered("/v1/file/a", "text/plain", "Q3.pdf", guessed=True)
+    assert merged([first, named]) == [FileOffered("/v1/file/a", "application/pdf", "Q3.pdf", guessed=True)]
+    assert merged([first, bare, named]) == [FileOffered("/v1/file/a", "application/pdf", "Q3.pdf")]
+
+
+async def test_what_only_looked_like_a_file_is_no_news() -> None:
+    """Noxus knows no such file, and nothing but an id beside a name said that there is one."""
+    guess = FileOffered("/v1/file/a.csv", "", "a.csv", guessed=True)
+    chat, agent = FakeChat(latency=0.001), FakeAgent()
+    assert await share(chat, agent, guess) == ""
+    assert await share(chat, agent, guess, FileOffered("/v1/file/a.csv", "")) != ""
+    agent.made = {"/v1/file/a.csv": ("a.csv", "text/csv", b"x" * (3 * MB))}
+    assert "a.csv (larger than 2 MB)" in await share(chat, agent, guess)
+
+
+async def test_so_many_files_and_no_more() -> None:
+    """The others are counted, and so are those whose bytes were too much to keep."""
+    chat, agent = FakeChat(latency=0.0), FakeAgent()
+    offers = [offer(f"{number}.txt") for number in range(MOST + 5)]
+    agent.made = {each.url: (each.name, "a/b", b"x") for each in offers}
+    said = await share(chat, agent, FileOffered("", "image/png"), FileOffered("", "image/png"), *offers)
+    assert said == (
+        f"I could not bring what the agent made into Slack: a file and a file ({TOO_MUCH}), "
+        f"48.txt, 49.txt and 5 more ({TOO_MANY})."
+    )
+    assert len(chat.uploads) == MOST - 2
+
+
+async def test_a_full_disk_costs_the_file_not_the_answer() -> None:
+    """What cannot be kept on its way is one that could not be read; the next may do."""
+    chat, agent = FakeChat(latency=0.001), FakeAgent()
+    agent.made = {"/v1/file/a": ("a", "a/b", b"x" * (MB + 5000)), "/v1/file/b": ("b", "a/b", b"x")}
+    with full_disk(MB):
+        said = await share(chat, agent, offer("a"), offer("b"))
+    assert said == "I could not bring what the agent made into Slack: a (it could not be read)."
+    assert [name for _, name, _, _, _ in chat.uploads] == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -227,6 +360,6 @@ async def test_what_cannot_be_shared_is_one_sentence(trouble: FileTrouble, words
     chat, agent = FakeChat(latency=0.001), FakeAgent()
     agent.made = {f"/v1/file/{name}": (name, "a/b", b"x") for name in ("a.txt", "b.txt")}
     chat.refusals["a.txt"] = FileRefused(trouble, detail="files:write")
-    said = await Outgoing(agent, chat, SMALL).share(THREAD, [offer("a.txt"), offer("b.txt"), offer("gone.txt")])
+    said = await share(chat, agent, offer("a.txt"), offer("b.txt"), offer("gone.txt"))
     assert said == f"I could not bring what the agent made into Slack: a.txt ({words}), gone.txt (it was deleted)."
     assert [name for _, name, _, _, _ in chat.uploads] == ["b.txt"]

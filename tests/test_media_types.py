@@ -184,6 +184,7 @@ def test_endings() -> None:
         ("README", "Read me", "text/plain", "README"),
         ("a\0b\r\nc\x7f.txt", "", "", "a b c .txt"),
         ("exe\u202efdp.js", "", "", "exe fdp.js"),
+        ("\u200fa\u061cb\u200e.txt", "", "", "a b .txt"),
         ("  Grüße \u2028 an   alle.txt ", "", "", "Grüße an alle.txt"),
         ("half\ud83d.txt", "", "", "half .txt"),
         ("👩‍👩‍👧.png", "", "", "👩‍👩‍👧.png"),

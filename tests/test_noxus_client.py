@@ -42,6 +42,7 @@ from slackbot.errors import (
     ConversationFull,
     ConversationGone,
     FilesTooBig,
+    FilesUnsent,
     StreamBroken,
 )
 from slackbot.noxus.client import PROFILE_RETRY_SECONDS, PROFILE_SECONDS, NoxusClient
@@ -404,7 +405,7 @@ async def test_files_refused_before_they_are_sent() -> None:
             assert type(await refused(client, big(content))) is FilesTooBig
 
 
-@pytest.mark.parametrize(("breaks", "kind"), [("reset", AgentUnavailable), ("silence", AgentTimedOut)])
+@pytest.mark.parametrize(("breaks", "kind"), [("reset", FilesUnsent), ("silence", AgentTimedOut)])
 async def test_half_a_message_has_not_arrived(breaks: str, kind: type[AgentError]) -> None:
     """Whatever ends the sending before the last byte: no server can have taken that for a message. It is sent once."""
     connections = 0

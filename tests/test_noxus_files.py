@@ -23,7 +23,8 @@ AT = f"/v1/file/{ID}"
 @pytest.mark.parametrize(
     ("payload", "offer"),
     [
-        ({"file_id": ID, "name": "r.csv"}, FileOffered(AT, "", "r.csv")),
+        ({"file_id": ID, "name": "r.csv"}, FileOffered(AT, "", "r.csv", guessed=True)),
+        ({"id": ID, "name": "Our plan.ODT"}, FileOffered(AT, "", "Our plan.ODT", guessed=True)),
         ({"fileId": ID, "filename": "r.csv", "mediaType": "text/csv"}, FileOffered(AT, "text/csv", "r.csv")),
         ({"id": ID.upper(), "content_type": "text/csv"}, FileOffered(AT, "text/csv")),
         ({"id": ID, "type": "application/pdf", "name": " My report "}, FileOffered(AT, "application/pdf", "My report")),
@@ -31,9 +32,10 @@ AT = f"/v1/file/{ID}"
         ({"url": f"https://noxus.example/api{AT}?x=1", "name": "a"}, FileOffered(AT, "", "a")),
         (f"Here: https://noxus.example{AT}.", FileOffered(AT, "")),
         ({"text": f"see {AT} for more", "name": "Ada"}, FileOffered(AT, "")),
-        (json.dumps({"file": {"id": ID, "name": "r.csv"}}), FileOffered(AT, "", "r.csv")),
-        (" " + json.dumps([json.dumps({"file_id": ID, "name": "r.csv"})]), FileOffered(AT, "", "r.csv")),
-        ({"content": [{"type": "text", "text": f'{{"file_id":"{ID}","name":"r.csv"}}'}]}, FileOffered(AT, "", "r.csv")),
+        (json.dumps({"file": {"id": ID, "name": "r.csv"}}), FileOffered(AT, "", "r.csv", guessed=True)),
+        (" " + json.dumps([json.dumps({"file_id": ID, "name": "r.csv"})]), FileOffered(AT, "", "r.csv", guessed=True)),
+        ({"content": [{"type": "text", "text": f'{{"file_id":"{ID}","name":"r.csv"}}'}]},
+         FileOffered(AT, "", "r.csv", guessed=True)),
         (f"{{no json {AT}", FileOffered(AT, "")),
         ("[" * 100_000 + AT, FileOffered(AT, "")),
         ({"kind": "binary", "data": "aGk=", "media_type": "image/png"},
@@ -53,6 +55,10 @@ def test_where_files_are_found(payload: object, offer: FileOffered) -> None:
     [
         {"id": ID, "name": "Ada Lovelace"},
         {"id": ID, "title": "r.csv"},
+        {"users": [{"id": ID, "name": "ada@example.csv"}]},
+        {"companies": [{"id": ID, "name": "Booking.com"}, {"id": ID, "name": "Example.AI"}]},
+        {"id": ID, "name": ".csv"},
+        {"id": ID, "name": "see section 4.2"},
         {"id": ID},
         {"file_id": ID},
         {"id": "17", "name": "r.csv"},
@@ -78,10 +84,16 @@ def test_what_is_no_file(payload: object) -> None:
 
 @pytest.mark.parametrize("tool", ["create_files", "present_file", "createFile", "image_generation", "docx", "Export"])
 def test_what_tools_return_that_make_files(tool: str) -> None:
-    """There a file's id is enough, or an id with any name."""
-    assert offers({"ok": True, "file_id": ID}, tool) == [FileOffered(AT, "")]
-    assert offers({"id": ID, "name": "Report"}, tool) == [FileOffered(AT, "", "Report")]
+    """There what is called a file's id is enough."""
+    assert offers({"ok": True, "file_id": ID}, tool) == [FileOffered(AT, "", guessed=True)]
+    assert offers({"fileId": ID, "name": "Report"}, tool) == [FileOffered(AT, "", "Report", guessed=True)]
     assert offers({"id": ID}, tool) == []
+
+
+@pytest.mark.parametrize("tool", ["create_issue", "linear_create_issue", "create_contact", "create_calendar_event"])
+def test_what_is_made_besides_files(tool: str) -> None:
+    """A ticket, a person or a meeting has an id and a name, too."""
+    assert offers({"issue": {"id": ID, "name": "Fix the login"}, "owner": {"id": ID, "name": "a@b.csv"}}, tool) == []
 
 
 @pytest.mark.parametrize(
@@ -97,21 +109,21 @@ def test_what_tools_return_that_look_things_up(tool: str) -> None:
 def test_each_file_once_in_order() -> None:
     """However often it is named; what is said of it first counts."""
     payload = [{"file_id": ID, "name": "a.csv"}, f"{AT} /v1/file/{OTHER}", {"file_id": ID.upper(), "name": "b.csv"}]
-    assert offers(payload) == [FileOffered(AT, "", "a.csv"), FileOffered(f"/v1/file/{OTHER}", "")]
+    assert offers(payload) == [FileOffered(AT, "", "a.csv", guessed=True), FileOffered(f"/v1/file/{OTHER}", "")]
 
 
 @pytest.mark.parametrize(
-    ("frame", "offer"),
+    ("frame", "url"),
     [
-        ({"type": "data-file", "id": OTHER, "data": {"id": ID, "name": "r.csv"}}, FileOffered(AT, "", "r.csv")),
-        ({"type": "data-file", "id": ID, "data": {"name": "r.csv"}}, FileOffered(AT, "", "r.csv")),
-        ({"type": "data-x", "data": [{"file_id": ID, "name": "r.csv"}]}, FileOffered(AT, "", "r.csv")),
-        ({"id": ID, "name": "r.csv"}, FileOffered(AT, "", "r.csv")),
+        ({"type": "data-file", "id": OTHER, "data": {"id": ID, "name": "r.csv"}}, AT),
+        ({"type": "data-file", "id": ID, "data": {"name": "r.csv"}}, AT),
+        ({"type": "data-x", "data": [{"file_id": ID, "name": "r.csv"}]}, AT),
+        ({"id": ID, "name": "r.csv"}, AT),
     ],
 )
-def test_data_frames(frame: dict[str, Any], offer: FileOffered) -> None:
+def test_data_frames(frame: dict[str, Any], url: str) -> None:
     """The id may be the frame's own or its data's, which counts more."""
-    assert frame_offers(frame) == [offer]
+    assert frame_offers(frame) == [FileOffered(url, "", "r.csv", guessed=True)]
 
 
 def heard(*frames: dict[str, Any]) -> list[FileOffered]:

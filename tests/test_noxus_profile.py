@@ -31,6 +31,7 @@ def test_the_documented_settings() -> None:
     assert found.hidden_tools == {"filesystem"}
     assert found.thinking_message == "Thinking..."
     assert (found.hide_reasoning, found.reads_files) == (False, True)
+    assert found.handover_words == {"You are now talking to the co-worker.", "Escalated to human operator"}
 
 
 def test_a_tool_has_words_for_its_start_and_its_end() -> None:
@@ -126,10 +127,27 @@ def test_whether_the_agent_can_deal_with_files(tools: list[Any], reads: bool) ->
     assert profile(workflows=tools).reads_files is reads
 
 
+@pytest.mark.parametrize(
+    ("tools", "settings", "words"),
+    [
+        ([tool("human_in_the_loop", handover_message=" Hello. ")], {}, {"Hello.", "human_in_the_loop!"}),
+        ([tool("human_in_the_loop", visible=False, enabled=False)], {}, {"human_in_the_loop!"}),
+        ([tool("call_operator", tool_display_message_end=None)], {}, set()),
+        ([tool("other", handover_message={"text": "A person comes."})], {}, {"A person comes.", "other!"}),
+        ([tool("web_research"), "x"], {}, set()),
+        ([], {"guardrail_action_human": "Let me get somebody."}, {"Let me get somebody."}),
+        ([], {"guardrail_action_human": 7}, set()),
+    ],
+)
+def test_words_for_a_handover(tools: list[Any], settings: dict[str, Any], words: set[str]) -> None:
+    """Those of every tool that calls for a human, seen or not, and of a guardrail that does."""
+    assert profile(*tools, **settings).handover_words == words
+
+
 SETTING = st.sampled_from([
     "name", "settings", "definition", "introductory_message", "minimal_tool_message", "hide_reasoning", "base_tools",
     "hide_workflow_progress", "hide_state_transitions", "tools", "type", "visible", "enabled", "text",
-    "tool_display_message_start", "tool_display_message_end",
+    "tool_display_message_start", "tool_display_message_end", "handover_message", "guardrail_action_human",
 ])  # fmt: skip
 
 
@@ -141,6 +159,7 @@ def test_any_json_gives_a_profile(agent: object) -> None:
     """Whatever the server says, there is a profile of strings, in which nothing hidden has words."""
     found = agent_profile(agent)
     assert all(isinstance(text, str) for text in (found.name, found.introductory_message, found.thinking_message))
+    assert all(found.handover_words)
     for messages in (found.tool_messages, found.tool_end_messages):
         assert all(messages.values())
         assert not found.hidden_tools & messages.keys()

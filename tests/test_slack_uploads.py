@@ -375,7 +375,7 @@ async def test_slack_cannot_be_reached_to_complete(world: World, monkeypatch: py
         (GET, "file_type_not_allowed", FileTrouble.TYPE_REFUSED),
         (COMPLETE, "file_type_not_allowed", FileTrouble.TYPE_REFUSED),
         (GET, "storage_limit_reached", FileTrouble.STORAGE_FULL),
-        (GET, "file_upload_size_restricted", FileTrouble.TOO_BIG),
+        (GET, "file_upload_size_restricted", FileTrouble.TOO_BIG_THERE),
         (GET, "missing_argument", FileTrouble.UNREADABLE),
         (GET, "invalid_arguments", FileTrouble.UNREADABLE),
         (COMPLETE, "slack_connect_file_upload_sharing_blocked", FileTrouble.UPLOADS_OFF),
@@ -413,11 +413,11 @@ async def test_sizes_slack_does_not_take(world: World, monkeypatch: pytest.Monke
     world.slack.faults.add(method="upload", status=413)
     with pytest.raises(FileRefused) as refused:
         await world.chat.upload(thread, file())
-    assert refused.value.trouble is FileTrouble.TOO_BIG
+    assert refused.value.trouble is FileTrouble.TOO_BIG_THERE
     monkeypatch.setattr(limits, "UPLOAD_BYTES", 9)
     with pytest.raises(FileRefused) as refused:
         await world.chat.upload(thread, file())
-    assert refused.value.trouble is FileTrouble.TOO_BIG
+    assert refused.value.trouble is FileTrouble.TOO_BIG_THERE
 
 
 async def test_the_upload_address_is_not_good_any_more(world: World) -> None:
@@ -537,6 +537,33 @@ async def test_the_sdk_uploads_too(world: World) -> None:
     form.add_field("file", BytesIO(b"ccc"), filename="c.txt")
     async with aiohttp.ClientSession() as session, session.post(ticket["upload_url"], data=form) as answer:
         assert await answer.text() == "OK - 3"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        {"file": "soon"},
+        {"file": {"shares": ["x"]}},
+        {"file": {"shares": {"public": ["x"]}}},
+        {"files": 5},
+        {"files": ["x", {"shares": "x"}, {"shares": {"private": 7}}]},
+    ],
+)
+async def test_a_share_of_which_slack_says_nonsense(
+    world: World, garbage: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Then it is not known whether it stands there, and that is all."""
+    real = world.chat._web.call
+
+    async def call(method: str, token: str, arguments: Any = None) -> Any:
+        answer = await real(method, token, arguments)
+        return {"ok": True, **garbage} if method in {INFO, COMPLETE} else answer
+
+    world.chat._web.call = call  # type: ignore[method-assign]
+    thread = await world.thread()
+    await world.chat.upload(thread, file())
+    assert world.shared(thread) == ["notes.txt"]
+    assert "upload.unseen" in {record.message for record in caplog.records}
 
 
 async def test_what_the_bot_hears_of_its_own_file(world: World) -> None:

@@ -245,14 +245,20 @@ def with_uploads(text: str, width: int = 1000) -> tuple[str, list[FileOffered]]:
         (AT, "the attached file", ""),
         (f"<{BASE}{AT}>", "the attached file", ""),
         (f"<{BASE}{AT}|r.csv>", "r.csv", "r.csv"),
-        (f"- `{AT}`", "- `the attached file`", ""),
+        (f"[see section 4.2]({AT})", "see section 4.2", ""),
+        (f"[**`r.csv`**]({AT})", "**`r.csv`**", "r.csv"),
+        (f"```\n{AT}\n```\n{AT}", f"```\n{AT}\n```\nthe attached file", ""),
+        (f"1. ```sh\n   {AT}\n   ````\n   ~~~~\n````\n~~~\n~~~~\n{AT}", None, ""),
+        (f"`a` and ``` not a fence\n{AT}", "`a` and ``` not a fence\nthe attached file", ""),
+        (f"a ` b {AT}\n", "a ` b the attached file\n", ""),
     ],
 )
 @pytest.mark.parametrize("width", [1, 2, 7, 1000])
-def test_links_to_files_that_come_as_uploads(text: str, shown: str, name: str, width: int) -> None:
-    """Only their words stay, however the text comes; and it is known which files they were."""
+def test_links_to_files_that_come_as_uploads(text: str, shown: str | None, name: str, width: int) -> None:
+    """Only their words stay, however the text comes; and it is known which files they were. None: all but the end of
+    the text stays."""
     found, files = with_uploads(text, width)
-    assert found == shown
+    assert found == (text.removesuffix(AT) + private.ATTACHED if shown is None else shown)
     assert {file.url for file in files} == {AT}
     assert name in {file.name for file in files}
 
@@ -264,6 +270,9 @@ def test_links_to_files_that_come_as_uploads(text: str, shown: str, name: str, w
         f"https://a.example/?next={BASE}{AT} x{AT} ~{AT}",
         f"{AT}0 {AT}-x {BASE}/v1/file/{ID[:-1]} /v1/file/r.csv {BASE}/v1/files {BASE}",
         f"[{'x' * 301}]({AT}) and [a\nb]({AT})",
+        f"`{AT}` or `` a`b {AT} `` or `[a]({AT})`.",
+        f"So:\n```sh\ncurl -H 'X-API-Key: …' {BASE}{AT} -o a.pdf\n```\n",
+        f"So:\n  ~~~ `\n`\n[a]({AT})\n~~~ no end\n```\n{AT}",
         "- [ ] http://a.example, [1], ![x](/i.png) /var /v1 !important <b> h",
         "",
     ],
@@ -296,7 +305,7 @@ def test_nobody_is_called_once_a_link_is_gone(text: str, shown: str) -> None:
 
 PRIVATE = [
     *"[]()<>!|/h", "](", "![", f"]({AT})", f"]({BASE}{AT} 't')", AT, f"{BASE}{AT}", f"<{BASE}{AT}|", BASE, "/v1/file/",
-    ID, "https://", "report.pdf", "@", "here", "\\", "?x=1", " ", "\n", "x" * 290,
+    ID, "https://", "report.pdf", "@", "here", "\\", "?x=1", " ", "\n", "x" * 290, "`", "``", "\n```", "\n~~~\n", "- ",
 ]  # fmt: skip
 
 
@@ -317,6 +326,22 @@ def test_any_pieces_give_the_same_text_with_uploads(text: str, widths: list[int]
     shown += preparer.finish()
     assert (shown, preparer.files) == with_uploads(text, 10**6)
     assert called(shown) == []
+
+
+@pytest.mark.parametrize("text", ["[" + ("[" + "x" * 290 + "]") * 299, "[" + "\\]" * 5000, "[[" * 10_000, "`" * 10_000])
+def test_what_is_held_back_is_bounded(text: str) -> None:
+    """Brackets in brackets, however many."""
+    preparer = Preparer(private_files=BASE)
+    for at in range(0, len(text), 20):
+        preparer.push(text[at : at + 20])
+        assert len(preparer._scanners[0].held) <= private.HELD_CHARS
+
+
+def test_the_next_text_does_not_begin_in_code() -> None:
+    """A block that is open at the end of one text is none in the next."""
+    preparer = Preparer(private_files=BASE)
+    assert preparer.push(f"```\n{AT}\n") + preparer.finish() == f"```\n{AT}\n"
+    assert preparer.push(AT) + preparer.finish() == "the attached file"
 
 
 @settings(max_examples=300)

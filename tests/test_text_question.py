@@ -62,17 +62,19 @@ def test_the_newest_of_a_long_past_is_kept() -> None:
     many = [ContextMessage(f"{n}.0", "UBEN", f"message {n}") for n in range(80)]
     lines = told(turn("so?"), many).splitlines()
     assert lines[0] == CONTEXT_HEADING
-    assert lines[1:-2] == [f"Ben: message {n}" for n in range(80 - CONTEXT_MESSAGES, 80)]
+    assert lines[1] == "(30 earlier messages left out)"
+    assert lines[2:-2] == [f"Ben: message {n}" for n in range(80 - CONTEXT_MESSAGES, 80)]
     long = [ContextMessage(f"{n}.0", "UBEN", str(n) * 6_000) for n in range(5)]
     asked = told(turn("so?"), long)
-    assert [line[5] for line in asked.splitlines()[1:-2]] == ["1", "2", "3", "4"]
+    assert [line[5] for line in asked.splitlines()[2:-2]] == ["1", "2", "3", "4"]
     assert len(asked) < CONTEXT_CHARS + 100
 
 
 def test_a_single_remark_over_the_bound_is_cut() -> None:
     """A pasted log as the newest message is carried as far as there is room, and shown as cut."""
     asked = told(turn("so?"), [ContextMessage("1.0", "UBEN", "old"), ContextMessage("2.0", "UBEN", "x" * 30_000)])
-    (cut,) = asked.splitlines()[1:-2]
+    left_out, cut = asked.splitlines()[1:-2]
+    assert left_out == "(1 earlier message left out)"
     assert (len(cut), cut[:6], cut[-2:]) == (CONTEXT_CHARS, "Ben: x", "x…")
 
 
@@ -80,7 +82,7 @@ def test_a_remark_that_fills_the_bound_leaves_no_room() -> None:
     """Nothing of an older one is begun."""
     newest = "x" * (CONTEXT_CHARS - len("Ben: ") - 1)
     asked = told(turn("so?"), [ContextMessage("1.0", "UBEN", "old"), ContextMessage("2.0", "UBEN", newest)])
-    assert asked.splitlines()[1:-2] == [f"Ben: {newest}"]
+    assert asked.splitlines()[1:-2] == ["(1 earlier message left out)", f"Ben: {newest}"]
 
 
 def test_the_agents_own_words_are_marked() -> None:
@@ -103,6 +105,20 @@ def test_only_needed_names_are_asked_for() -> None:
     assert (alone.users, alone.channels) == (frozenset(), frozenset())
 
 
+def test_a_human_colleagues_words_are_marked() -> None:
+    """After a handover the agent knows who of the thread was the human that took its place."""
+    past = [
+        ContextMessage("1.0", "UBEN", "<@UADA>, it was the fuse", from_operator=True),
+        ContextMessage("2.0", "UADA", "thanks"),
+        ContextMessage("3.0", "UNEW", "bye", from_operator=True),
+    ]
+    assert told(turn("what was it?"), past).splitlines()[1:-2] == [
+        "Ben (human colleague): @Ada, it was the fuse",
+        "Ada: thanks",
+        "UNEW (human colleague): bye",
+    ]
+
+
 def test_files_are_named() -> None:
     """Attachments of the question and of the past are named, with what there is to say about them."""
     past = [ContextMessage("1.0", "UBEN", "the plan", (Attachment("F1", "plan.pdf"),))]
@@ -110,3 +126,8 @@ def test_files_are_named() -> None:
     asked = told(turn("", files), past, {"F1": "not passed on to you: it was deleted"})
     assert "Ben: the plan\n[Attached: plan.pdf (not passed on to you: it was deleted)]" in asked
     assert asked.endswith("[Attached: a.png, b.png]")
+
+
+def test_names_are_told_as_the_files_are_sent() -> None:
+    """Without folders, lines of their own, and marks that turn what follows."""
+    assert told(turn("", (Attachment("F1", "../../a\nb\u202egpj.exe"),)), []) == "[Attached: a b gpj.exe]"

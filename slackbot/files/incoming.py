@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
 from slackbot.domain import Attachment, FileBytes, FileLink, FileTrouble, SlackFile, ThreadKey
 from slackbot.errors import ChatError, FileRefused
-from slackbot.files.passing import FileLimits, listed, spool
+from slackbot.files.passing import FileLimits, listed, refusal, spool
 from slackbot.ports import Chat
 from slackbot.text.file_names import file_name
 from slackbot.text.media_types import HEAD, true_media_type
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 3
 """Files of one question that are fetched side by side."""
+MOST_LOOKS: Final = 50
+"""So many files of one question are looked up, when many of them cannot go."""
 NOT_READ: Final = "This agent has no tool for files switched on, so it may not see what is in them."
 
 
@@ -62,9 +64,7 @@ class Incoming:
         if not wanted:
             return bundle
         refused: dict[str, FileRefused] = {}
-        found = await self._look_up(thread, wanted[: self._limits.count], refused)
-        refused |= {file.id: FileRefused(FileTrouble.TOO_MANY) for file in wanted[self._limits.count :]}
-        chosen = self._choose(found, refused)
+        chosen = await self._choose(thread, wanted, refused)
         try:
             await self._fetch(thread, chosen, bundle, refused)
         except BaseException:
@@ -92,35 +92,38 @@ class Incoming:
         return bundle
 
     async def _look_up(
-        self, thread: ThreadKey, wanted: list[Attachment], refused: dict[str, FileRefused]
+        self, thread: ThreadKey, wanted: Sequence[Attachment], refused: dict[str, FileRefused]
     ) -> list[SlackFile]:
         async def look_up(file: Attachment) -> SlackFile | None:
             try:
                 return await self._chat.look_up_file(thread.team_id, file.id)
-            except FileRefused as error:
-                refused[file.id] = error
-            except ChatError as error:
-                refused[file.id] = FileRefused(FileTrouble.UNREADABLE, str(error))
+            except (FileRefused, ChatError) as error:
+                refused[file.id] = refusal(error)
             return None
 
         async with asyncio.TaskGroup() as tasks:
             looking = [tasks.create_task(look_up(file)) for file in wanted]
         return [file for task in looking if (file := task.result())]
 
-    def _choose(self, found: list[SlackFile], refused: dict[str, FileRefused]) -> list[SlackFile]:
-        """Those within the limits, as far as Slack's word tells."""
+    async def _choose(
+        self, thread: ThreadKey, wanted: Sequence[Attachment], refused: dict[str, FileRefused]
+    ) -> list[SlackFile]:
+        """Those within the limits, as far as Slack's word tells. What cannot go takes no other file's place."""
         chosen: list[SlackFile] = []
-        total = 0
-        for file in found:
-            if self._limits.refuses(file.name, file.media_type):
-                refused[file.id] = FileRefused(FileTrouble.TYPE_REFUSED)
-            elif not file.external and file.size > self._limits.file_bytes:
-                refused[file.id] = FileRefused(FileTrouble.TOO_BIG)
-            elif not file.external and total + file.size > self._limits.turn_bytes:
-                refused[file.id] = FileRefused(FileTrouble.TOO_MUCH)
-            else:
-                total += 0 if file.external else file.size
-                chosen.append(file)
+        looked = total = 0
+        while room := min(self._limits.count - len(chosen), len(wanted) - looked, MOST_LOOKS - looked):
+            for file in await self._look_up(thread, wanted[looked : looked + room], refused):
+                if self._limits.refuses(file.name, file.media_type):
+                    refused[file.id] = FileRefused(FileTrouble.TYPE_REFUSED)
+                elif not file.external and file.size > self._limits.file_bytes:
+                    refused[file.id] = FileRefused(FileTrouble.TOO_BIG)
+                elif not file.external and total + file.size > self._limits.turn_bytes:
+                    refused[file.id] = FileRefused(FileTrouble.TOO_MUCH)
+                else:
+                    total += 0 if file.external else file.size
+                    chosen.append(file)
+            looked += room
+        refused |= {file.id: FileRefused(FileTrouble.TOO_MANY) for file in wanted[looked:]}
         return chosen
 
     async def _fetch(
@@ -134,10 +137,8 @@ class Incoming:
             try:
                 async with room:
                     return await self._download(thread.team_id, file, bundle)
-            except FileRefused as error:
-                refused[file.id] = error
-            except ChatError as error:
-                refused[file.id] = FileRefused(FileTrouble.UNREADABLE, str(error))
+            except (FileRefused, ChatError, OSError) as error:
+                refused[file.id] = refusal(error)
             return None
 
         async with asyncio.TaskGroup() as tasks:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Final, cast
 
 from slackbot.domain import FileTrouble
 from slackbot.errors import FileRefused
+from slackbot.text.file_names import file_name
 
 MB: Final = 1 << 20
 SPOOLED_BYTES: Final = MB
 """A file of up to this size stays in memory."""
-NAME_CHARS: Final = 80
+NAME_CHARS: Final = 50
+FEW: Final = 3
+"""So many names are all said; of more, the others are counted."""
 
 _WORDS: Final = {
     FileTrouble.TOO_BIG: "larger than {file} MB",
+    FileTrouble.TOO_BIG_THERE: "Slack takes no file of this size here",
     FileTrouble.TOO_MANY: "more than {count} files at once",
     FileTrouble.TOO_MUCH: "more than {turn} MB together",
     FileTrouble.TYPE_REFUSED: "this type is not accepted",
     FileTrouble.GONE: "it was deleted",
     FileTrouble.HIDDEN: "Slack's plan hides it",
     FileTrouble.SCANNING: "Slack is still checking it",
-    FileTrouble.NO_ACCESS: "it belongs to another workspace",
+    FileTrouble.NO_ACCESS: "access to it was denied",
     FileTrouble.MISSING_SCOPE: "this app lacks the permission {detail}",
     FileTrouble.UNREADABLE: "it could not be read",
     FileTrouble.NOT_A_FILE: "only Slack can show it",
@@ -60,13 +65,39 @@ class FileLimits:
 
 
 def listed(names_and_reasons: Iterable[tuple[str, str]]) -> str:
-    """Names with the reason behind each, as one compact line."""
-    return ", ".join(f"{_short(name)} ({why})" for name, why in names_and_reasons)
+    """Names by the reason behind them, as one line that stays compact however many they are."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in names_and_reasons:
+        by_reason.setdefault(why, []).append(_short(file_name(name, "", "")))
+    return ", ".join(f"{_joined(names)} ({why})" for why, names in by_reason.items())
+
+
+def refusal(error: Exception) -> FileRefused:
+    """What went wrong, as something that people can be told."""
+    return error if isinstance(error, FileRefused) else FileRefused(FileTrouble.UNREADABLE, str(error))
 
 
 def spool() -> BinaryIO:
     """A temporary file without a name: the system takes it back whenever the process lets go of it, also by dying."""
-    return cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=SPOOLED_BYTES))
+    return cast("BinaryIO", _Spool(max_size=SPOOLED_BYTES))
+
+
+class _Spool(tempfile.SpooledTemporaryFile[bytes]):
+    """What a full disk does not take is lost on closing, as everything in it."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+    def __exit__(self, *_raised: object) -> None:
+        self.close()
+
+
+def _joined(names: list[str]) -> str:
+    if len(names) > FEW:
+        names = [*names[: FEW - 1], f"{len(names) - FEW + 1} more"]
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _short(name: str) -> str:

@@ -18,7 +18,15 @@ from urllib.parse import quote
 
 import httpx
 
-from slackbot.domain import AgentEvent, AgentProfile, AgentTarget, FileBytes, FileLink, FileOffered
+from slackbot.domain import (
+    AgentEvent,
+    AgentProfile,
+    AgentTarget,
+    ConversationState,
+    FileBytes,
+    FileLink,
+    FileOffered,
+)
 from slackbot.errors import AgentError, AgentRefused, AgentUnavailable, AgentUnknown, ConversationGone
 from slackbot.noxus.answer import EVENT_STREAM, Crowd, Patience, is_stream, replayed, streamed, whole
 from slackbot.noxus.body import FilesBody
@@ -27,6 +35,7 @@ from slackbot.noxus.events import clean
 from slackbot.noxus.fetch import Resolve, fetched, resolve
 from slackbot.noxus.profile import agent_profile
 from slackbot.noxus.settle import settle
+from slackbot.noxus.state import conversation_state
 from slackbot.noxus.wire import Call, message_body
 
 log = logging.getLogger(__name__)
@@ -117,6 +126,10 @@ class NoxusClient:
                 yield events
         finally:
             await response.aclose()
+
+    async def state(self, conversation_id: str) -> ConversationState:
+        """See ``Agent``."""
+        return await conversation_state(self._caller, conversation_id)
 
     async def fetch(self, offer: FileOffered, into: BinaryIO, *, most: int) -> FileBytes:
         """See ``Agent``. The key goes along to ``/v1/file/…`` of our Noxus, and nowhere else."""

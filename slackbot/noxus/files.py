@@ -6,10 +6,10 @@ Where Noxus tells of files is not documented, so every way counts that is likely
   frame, also in JSON inside of strings;
 - binary content with its type.
 
-An id and a name alone are also what a person or a web page has. So an id counts with a media type or a name that ends
-like a file's; in what a tool returns that makes files (by its name), with any name. What tools return that look things
-up (a search, a knowledge base, the user's own attachments) is not what the agent made: it counts only once the agent
-links to it in its answer.
+An id and a name alone are also what a person or a ticket has. So an id counts with a media type or a name that ends
+like a file's; in what a tool returns that makes things (by its name), as ``file_id``, too. What tools return that look
+things up (a search, a knowledge base, the user's own attachments) is not what the agent made: it counts only once the
+agent links to it in its answer. Without a media type or an address it stays a guess.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from email.message import Message
 from typing import Any, Final
 
 from slackbot.domain import FileOffered
+from slackbot.text.file_names import names_file
 
 MOST_OFFERS: Final = 50
 MOST_NODES: Final = 20_000
@@ -38,7 +39,6 @@ _NAME_KEYS: Final = ("filename", "file_name", "fileName", "name")
 _TYPE_KEYS: Final = ("content_type", "media_type", "mediaType", "mime_type", "mimeType", "type")
 _TYPE: Final = re.compile(r"[a-z]+/[a-z0-9][a-z0-9.+-]{0,100}", re.IGNORECASE)
 _BINARY: Final = ("binary", "image", "audio", "file")
-_ENDING: Final = re.compile(r"[^\s.][^\n]*\.(?=\d*[a-z])[a-z0-9]{1,5}", re.IGNORECASE)
 _MAKES: Final = re.compile(
     r"(?<![a-z])(?i:creat(?:e|or)|present|generat(?:e|ion|or)|make|write|export|render|save|draw|convert|build|produce"
     r"|docx|excel|xlsx|pptx|chart|plot|sandbox|execut(?:e|ion))(?![a-z])"
@@ -137,8 +137,8 @@ def _described(node: Mapping[str, Any], *, makes: bool) -> FileOffered | None:
     for key in _ID_KEYS:
         value = node.get(key)
         if isinstance(value, str) and _ID.fullmatch(value):
-            file_like = media_type or _ENDING.fullmatch(name) or (makes and (name or key != "id"))
-            return FileOffered(_address(value), media_type, name) if file_like else None
+            file_like = media_type or names_file(name) or (makes and key != "id")
+            return FileOffered(_address(value), media_type, name, guessed=not media_type) if file_like else None
     return None
 
 

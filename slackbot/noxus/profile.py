@@ -11,6 +11,7 @@ from typing import Final
 
 from slackbot.domain import AgentProfile
 from slackbot.noxus.events import clean
+from slackbot.signals import calls_human
 
 _TOOL_LISTS: Final = (
     "base_tools",
@@ -56,12 +57,22 @@ def agent_profile(agent: object) -> AgentProfile:
         thinking_message=rich_text(settings.get("minimal_tool_message")),
         hide_reasoning=settings.get("hide_reasoning") is True,
         reads_files=not named or any(_reads_files(name, tool) for name, tool in tools(settings)),
+        handover_words=frozenset(_handover_words(settings)),
     )
 
 
 def _messages(named: dict[str, dict[object, object]], hidden: set[str], setting: str) -> dict[str, str]:
     shown = ((name, rich_text(tool.get(setting))) for name, tool in named.items() if name not in hidden)
     return {name: message for name, message in shown if message}
+
+
+def _handover_words(settings: dict[object, object]) -> Iterator[str]:
+    """What is said when a human is called: by the tools for that, and by a guardrail."""
+    said = [settings.get("guardrail_action_human")]
+    for name, tool in tools(settings):
+        if "handover_message" in tool or calls_human(name):
+            said += [tool.get("handover_message"), tool.get("tool_display_message_end")]
+    return filter(None, map(rich_text, said))
 
 
 def _reads_files(name: str, tool: dict[object, object]) -> bool:

@@ -28,6 +28,7 @@ from slackbot.errors import (
     ConversationFull,
     ConversationGone,
     FilesTooBig,
+    FilesUnsent,
 )
 from slackbot.noxus.body import FilesBody
 from slackbot.noxus.events import clean, reason
@@ -104,6 +105,8 @@ class Call:
         unsent = isinstance(cause, _UNSENT)
         in_part = isinstance(self.body, FilesBody) and not self.body.whole
         kind = AgentTimedOut if isinstance(cause, TimeoutError) else AgentUnavailable
+        if in_part and not unsent and kind is AgentUnavailable:
+            kind = FilesUnsent
         text = bounded(f"{type(cause).__name__} {cause}", hidden)
         error = kind(
             f"{self.method} {self.path}: {text}", may_have_arrived=self.carries_message and not (unsent or in_part)

@@ -49,7 +49,10 @@ class Downloads:
         self._total = total_seconds
         # The file as it is: what is packed on the way would have another length, and could be much larger.
         self._http = httpx.AsyncClient(
-            headers={"Accept-Encoding": "identity"}, timeout=httpx.Timeout(idle_seconds, connect=connect_seconds)
+            headers={"Accept-Encoding": "identity"},
+            timeout=httpx.Timeout(idle_seconds, connect=connect_seconds, pool=None),
+            # How many run at once is for the caller to say: one that waits here for others could only fail.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
         )
 
     async def aclose(self) -> None:

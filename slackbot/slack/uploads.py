@@ -42,7 +42,7 @@ _TROUBLES: Final = {
     "file_not_found": FileTrouble.UNREADABLE,
     "file_type_not_allowed": FileTrouble.TYPE_REFUSED,
     "file_update_failed": FileTrouble.UNREADABLE,
-    "file_upload_size_restricted": FileTrouble.TOO_BIG,
+    "file_upload_size_restricted": FileTrouble.TOO_BIG_THERE,
     "file_uploads_disabled": FileTrouble.UPLOADS_OFF,
     "file_uploads_except_images_disabled": FileTrouble.TYPE_REFUSED,
     "invalid_arguments": FileTrouble.UNREADABLE,
@@ -89,7 +89,8 @@ class Uploads:
                 scope = "files:write" if trouble is FileTrouble.MISSING_SCOPE else ""
                 raise FileRefused(trouble, str(error), detail=scope) from error
             raise
-        shared = any(_stands(found, thread.channel_id) for found in (answer or {}).get("files") or ())
+        files = answer.get("files") if answer else None
+        shared = isinstance(files, list) and any(_stands(found, thread.channel_id) for found in files)
         if shared or await self._appeared(thread, file_id):
             return
         if answer is None:
@@ -133,7 +134,7 @@ class Uploads:
         if status >= 500 or status in {408, 429}:
             raise ChatUnavailable(f"upload: HTTP {status}")
         if status != 200:
-            trouble = FileTrouble.TOO_BIG if status == 413 else FileTrouble.UNREADABLE
+            trouble = FileTrouble.TOO_BIG_THERE if status == 413 else FileTrouble.UNREADABLE
             raise FileRefused(trouble, f"upload: HTTP {status}")
 
     async def _complete(self, thread: ThreadKey, file: FileBytes, file_id: str) -> Mapping[str, Any] | None:
@@ -174,7 +175,7 @@ class Uploads:
             if error.slack_error == "file_not_found":
                 return None
             raise
-        return answer.get("file") or {}
+        return _mapping(answer.get("file"))
 
     async def _appeared(self, thread: ThreadKey, file_id: str) -> bool:
         """Wait for the share, which Slack makes in its own time."""
@@ -202,6 +203,10 @@ async def _chunks(file: FileBytes) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _stands(file: Mapping[str, Any], channel_id: str) -> bool:
-    shares = file.get("shares") or {}
-    return any((shares.get(kind) or {}).get(channel_id) for kind in ("public", "private"))
+def _stands(file: object, channel_id: str) -> bool:
+    shares = _mapping(_mapping(file).get("shares"))
+    return any(_mapping(shares.get(kind)).get(channel_id) for kind in ("public", "private"))
+
+
+def _mapping(found: object) -> Mapping[str, Any]:
+    return found if isinstance(found, Mapping) else {}

@@ -1,4 +1,4 @@
-"""Names for files that come from people: pure."""
+"""Names of files, as people and agents give them: pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ NAME_BYTES: Final = 255
 """No usual file system takes a longer name."""
 _ENDING_BYTES: Final = 32
 
-# Control characters, line separators, marks that turn the reading direction of what follows, half characters.
-_UNSEEN: Final = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+# Control characters, line separators, marks of the reading direction, half characters.
+_UNSEEN: Final = re.compile(
+    "[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 _FOLDERS: Final = re.compile(r"[/\\]")
+_HOSTS: Final = frozenset({"ai", "me", "ms", "so", "tr"})
+"""Endings of more addresses than files."""
 
 
 def file_name(name: str, title: str, media_type: str) -> str:
@@ -22,6 +26,12 @@ def file_name(name: str, title: str, media_type: str) -> str:
         return _bounded(plain)
     plain = _plain(title)
     return _bounded(plain if by_ending(plain) else (plain or "file") + ending_of(media_type))
+
+
+def names_file(name: str) -> bool:
+    """Whether it reads as the name of a file: with an ending that files have, and no address."""
+    stem, _, ending = name.rpartition(".")
+    return bool(stem.strip() and by_ending(name)) and "@" not in name and ending.lower() not in _HOSTS
 
 
 def _plain(name: str) -> str:

@@ -10,7 +10,7 @@ import regex
 
 from slackbot.domain import FileOffered
 from slackbot.text.links import label_before, misleads
-from slackbot.text.private import private_links
+from slackbot.text.private import PrivateLinks
 from slackbot.text.scanner import Scanner
 
 WORD_JOINER: Final = "\u2060"
@@ -68,7 +68,7 @@ class Preparer:
     3. Two surrogates that make one character become it; a lone one, and U+0000, become U+FFFD: neither can be sent.
 
     4. With ``private_files``, a link to a file below that address is only its text, and the bare address is "the
-       attached file": nobody can open it without the agent's key. ``files`` tells which they were.
+       attached file": nobody can open it without the agent's key. ``files`` tells which they were. Code stays as it is.
 
     At most ``HELD_CHARS`` are held back for these, and ``private.HELD_CHARS`` for the last, and only while they may be
     the start of one.
@@ -78,10 +78,10 @@ class Preparer:
         self.files: list[FileOffered] = []
         self._user_mentions = user_mentions
         # What stands before decides whether an @ opens a word, and what a link is called.
-        self._scanners = [Scanner(_SUSPECT, _SUBSTITUTED, self._substitute, before=_LABEL_CHARS)]
+        self._scanners = [Scanner(_SUSPECT, _SUBSTITUTED, self._substitute, before=_LABEL_CHARS, longest=HELD_CHARS)]
         if private_files:
             # First, as the text around a link can call somebody once the link is gone: @[here](…).
-            self._scanners.insert(0, private_links(private_files, self.files.append))
+            self._scanners.insert(0, PrivateLinks(private_files, self.files.append))
 
     def push(self, delta: str) -> str:
         """What ``delta`` adds to the text to show."""

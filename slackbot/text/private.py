@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import regex
 
 from slackbot.domain import FileOffered
+from slackbot.text.file_names import names_file
 from slackbot.text.scanner import Scanner
 
 HELD_CHARS: Final = 1_000
@@ -17,33 +18,54 @@ ATTACHED: Final = "the attached file"
 
 _UUID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _LABEL: Final = r"(?:\\[^\n]|[^\[\]\\\n]|\[[^\[\]\n]{0,300}\])"
-_FILE_NAME: Final = re.compile(r"\w[\w .()+-]*\.\w{1,8}")
+# What stands before a fence on its line; one in a quote ends with the quote, which is not looked for.
+_LEAD: Final = r"(?<=(?:\A|\n)(?:[ \t]|(?:[-*+]|\d{1,9}[.)])[ \t]){0,8})"
+_CODE: Final = (
+    rf"{_LEAD}(?:(?P<fence>`{{3,}})(?P<info>[^`\n]{{0,200}})|(?P<fence>~{{3,}})(?P<info>[^\n]{{0,200}}))\n"
+    r"|(?<!`)(?P<ticks>`{1,8})(?=[^`\n])(?:[^`\n]|(?!(?P=ticks)[^`])`++){1,300}+(?P=ticks)(?=[^`])"
+)
 
 
-def private_links(base_url: str, found: Callable[[FileOffered], None]) -> Scanner:
+class PrivateLinks(Scanner):
     """Shows a link to ``/v1/file/<id>``, relative or below ``base_url``, as its text, and a bare address in words.
 
-    ``found`` is told of each of these files.
+    ``found`` is told of each of these files. In code such an address is left alone.
     """
-    home = urlsplit(base_url)
-    prefix = home.path.rstrip("/")
-    address = (
-        rf"(?i:{re.escape(f'{home.scheme}://{home.netloc}')})?(?:{re.escape(prefix)})?/v1/file/"
-        rf"(?P<id>(?i:{_UUID}))(?:[/?#][^\s<>()\[\]\"'`|]{{0,200}}+)?"
-    )
-    pattern = regex.compile(
-        rf"!?\[(?P<label>{_LABEL}{{0,300}}+)\]\([ \t]{{0,8}}<?{address}>?"
-        rf"(?:[ \t]{{1,8}}(?:\"[^\"\n]{{0,100}}\"|'[^'\n]{{0,100}}'))?[ \t]{{0,8}}\)"
-        rf"|<{address}(?:\|(?P<label>[^<>|\n]{{0,300}}))?>"
-        rf"|(?<![\w=/&?%.~@+-]|\]\(){address}(?=[^\w/?#-])"
-    )
-    suspect = re.compile(rf"[\[<]|!(?=\[|\Z)|[hH](?=[tT]|\Z)|/(?=[v{re.escape(prefix[1:2])}]|\Z)")
 
-    def shown(match: regex.Match[str]) -> str:
+    def __init__(self, base_url: str, found: Callable[[FileOffered], None]) -> None:
+        home = urlsplit(base_url)
+        prefix = home.path.rstrip("/")
+        address = (
+            rf"(?i:{re.escape(f'{home.scheme}://{home.netloc}')})?(?:{re.escape(prefix)})?/v1/file/"
+            rf"(?P<id>(?i:{_UUID}))(?:[/?#][^\s<>()\[\]\"'`|]{{0,200}}+)?"
+        )
+        self._links = regex.compile(
+            rf"{_CODE}|!?\[(?P<label>{_LABEL}{{0,300}}+)\]\([ \t]{{0,8}}<?{address}>?"
+            rf"(?:[ \t]{{1,8}}(?:\"[^\"\n]{{0,100}}\"|'[^'\n]{{0,100}}'))?[ \t]{{0,8}}\)"
+            rf"|<{address}(?:\|(?P<label>[^<>|\n]{{0,300}}))?>"
+            rf"|(?<![\w=/&?%.~@+-]|\]\(){address}(?=[^\w/?#-])"
+        )
+        suspect = re.compile(rf"[\[<`]|~(?=~|\Z)|!(?=\[|\Z)|[hH](?=[tT]|\Z)|/(?=[v{re.escape(prefix[1:2])}]|\Z)")
+        super().__init__(suspect, self._links, self._shown, before=100, longest=HELD_CHARS)
+        self._found = found
+        self._fence = ""
+
+    def finish(self) -> str:
+        """See ``Scanner``."""
+        rest = super().finish()
+        self._fence = ""
+        return rest
+
+    def _shown(self, match: regex.Match[str]) -> str:
+        if fence := match["fence"]:
+            if not self._fence:
+                self._fence = fence
+            elif fence.startswith(self._fence) and not match["info"].strip():
+                self._fence = ""
+        if self._fence or not match["id"]:
+            return match[0]
         label = match["label"] or ""
-        name = label if _FILE_NAME.fullmatch(label) else ""
-        found(FileOffered(f"/v1/file/{match['id'].lower()}", "", name))
+        name = label.strip("*_` ")
+        self._found(FileOffered(f"/v1/file/{match['id'].lower()}", "", name if names_file(name) else ""))
         # The text of a link can be a picture, or the address once more.
-        return pattern.sub(shown, f"{label}\n").removesuffix("\n").strip() or ATTACHED
-
-    return Scanner(suspect, pattern, shown, before=2)
+        return self._links.sub(self._shown, f"{label}\n").removesuffix("\n").strip() or ATTACHED

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from slackbot.domain import Attachment, ContextMessage, Turn
+from slackbot.text.file_names import file_name
 from slackbot.text.inbound import Entities, entities, readable, without_mention
 
 CONTEXT_MESSAGES = 50
@@ -53,14 +54,20 @@ def content(
     if name_author:
         asked = f"{people.get(turn.user_id, turn.user_id)}: {asked}"
     lines = [
-        f"{AGENT_NAME if said.from_agent else people.get(said.user_id, said.user_id)}: "
-        f"{_with_attachments(words(said.text).strip(), said.attachments, about_files)}"
+        f"{_author(said, people)}: {_with_attachments(words(said.text).strip(), said.attachments, about_files)}"
         for said in context
     ]
     kept = _newest(lines)
     if not kept:
         return asked
     return "\n".join([CONTEXT_HEADING, *kept, "", asked])
+
+
+def _author(said: ContextMessage, people: Mapping[str, str]) -> str:
+    if said.from_agent:
+        return AGENT_NAME
+    name = people.get(said.user_id, said.user_id)
+    return f"{name} (human colleague)" if said.from_operator else name
 
 
 def _newest(lines: Sequence[str]) -> list[str]:
@@ -73,11 +80,14 @@ def _newest(lines: Sequence[str]) -> list[str]:
             break
         kept.append(line)
         room -= len(line) + 1
+    if left_out := len(lines) - len(kept):
+        kept.append(f"({left_out} earlier {'message' if left_out == 1 else 'messages'} left out)")
     return kept[::-1]
 
 
 def _with_attachments(text: str, attachments: Sequence[Attachment], about: Mapping[str, str]) -> str:
     if not attachments:
         return text
-    named = (f"{file.name} ({about[file.id]})" if file.id in about else file.name for file in attachments)
+    told = (f" ({about[file.id]})" if file.id in about else "" for file in attachments)
+    named = (file_name(file.name, "", "") + words for file, words in zip(attachments, told, strict=True))
     return f"{text}\n[Attached: {', '.join(named)}]".strip()

@@ -12,8 +12,9 @@ class Scanner:
     """Gives on what comes in, with ``substitute`` in place of each match of ``pattern``.
 
     ``suspect`` finds every character that a match can begin with. A match ends only where more text would not make it
-    another one; the end of the text reads as the end of a line. What may be the start of a match is held back.
-    ``before`` characters of what was there already are kept for the pattern to look back at.
+    another one; the end of the text reads as the end of a line. What may be the start of a match is held back, but
+    none is longer than ``longest``. ``before`` characters of what was there already are kept for the pattern to look
+    back at.
     """
 
     def __init__(
@@ -23,12 +24,14 @@ class Scanner:
         substitute: Callable[[regex.Match[str]], str],
         *,
         before: int,
+        longest: int,
     ) -> None:
         self.held = ""
         self._suspect = suspect
         self._pattern = pattern
         self._substitute = substitute
         self._most_before = before
+        self._longest = longest
         self._before = ""
 
     def push(self, delta: str) -> str:
@@ -41,8 +44,9 @@ class Scanner:
         done = at = len(self._before)
         while suspect := self._suspect.search(source, at):
             at = suspect.end()
-            match = self._pattern.match(source, suspect.start(), partial=True)
-            if match is None:
+            end = suspect.start() + self._longest
+            match = self._pattern.match(source, suspect.start(), end, partial=True)
+            if match is None or (match.partial and end < len(source)):
                 continue
             shown.append(source[done : match.start()])
             done = match.start()

@@ -12,13 +12,15 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tests.bench import load, overhead
+from tests.bench import files, load, overhead
 from tests.bench.figures import Cost, Figures, figures, marginal
 from tests.bench.load import OURS, SDK_PYTHON, STRAIGHTFORWARD, Load
 from tests.bench.processes import ROOT, Broken
 from tests.bench.report import Progress, Results, row, text_of
 
 COST_THREADS, COST_RATE = 40, 100.0
+PASSAGES: tuple[tuple[files.Way, int], ...] = (("in", 1), ("in", 4), ("out", 1), ("out", 4))
+PASSAGE_SECONDS = 8.0
 
 
 def channels_for(threads: int) -> int:
@@ -45,12 +47,17 @@ def options() -> argparse.Namespace:
     parser.add_argument("--patience", type=float, help="seconds to wait for late replies (default: 120, quick: 30)")
     parser.add_argument("--no-cost", action="store_true", help="leave out the split of the cost in turns and tokens")
     parser.add_argument("--no-overhead", action="store_true", help="leave out the delays before the question")
+    parser.add_argument("--no-files", action="store_true", help="leave out what files of 25 MB cost")
+    parser.add_argument("--files", action="store_true", help="what files of 25 MB cost, and nothing else")
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "bench.json", help="default: build/bench.json")
     given = parser.parse_args()
     given.threads = given.threads or ("1,20" if given.quick else "1,20,100")
     given.tokens = given.tokens or (80 if given.quick else 400)
     given.patience = (30.0 if given.quick else 120.0) if given.patience is None else given.patience
     given.bots = (OURS,) if given.only == "ours" else (given.only,) if given.only else (OURS, STRAIGHTFORWARD)
+    if given.files:
+        given.no_cost = given.no_overhead = True
+        given.bots = (OURS,)
     if STRAIGHTFORWARD in given.bots and not SDK_PYTHON.is_file():
         parser.exit(1, f"There is no noxus-sdk at {SDK_PYTHON}: `make bench` sets it up, or use --only ours.\n")
     return given
@@ -93,11 +100,13 @@ def expected_seconds(each: Load) -> float:
 
 async def measure(given: argparse.Namespace) -> Results:
     """Run everything, one thing at a time: what shares a processor with something else cannot be weighed."""
-    results, measured = Results(), loads(given)
+    results, measured = Results(), [] if given.files else loads(given)
     costs = () if given.no_cost else cost_loads(given)
     questions = 0 if given.no_overhead else 5 if given.quick else 15
     bots = len(given.bots)
-    total = sum((bots + 1) * expected_seconds(each) for each in (*measured, *costs)) + 2.0 * questions
+    passages = PASSAGES if OURS in given.bots and not given.no_files else ()
+    total = sum((bots + 1) * expected_seconds(each) for each in (*measured, *costs))
+    total += 2.0 * questions + PASSAGE_SECONDS * len(passages)
     progress = Progress(total)
     drains: dict[Load, Cost] = {}
     for each in measured:
@@ -109,6 +118,9 @@ async def measure(given: argparse.Namespace) -> Results:
     if questions and OURS in given.bots:
         async with progress.step("delay before the question", 2.0 * questions):
             results.overhead = await overhead.measure(questions)
+    for way, count in passages:
+        async with progress.step(f"25 MB {way}, {count} at once", PASSAGE_SECONDS):
+            results.passages.append(await files.passage(way, count))
     return results
 
 
@@ -181,6 +193,7 @@ def main() -> None:
         "options": wanted,
         "runs": results.runs,
         "cost": results.costs,
+        "files": [asdict(passage) for passage in results.passages],
         "overhead_seconds": {name: asdict(delays) for name, delays in results.overhead.items()},
     }
     given.json.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -66,7 +67,9 @@ class _Question:
 
 
 @dataclass(frozen=True, slots=True)
-class _World:
+class World:
+    """The two simulated services, and what they say about themselves."""
+
     slack: aiohttp.ClientSession
     noxus: aiohttp.ClientSession
     slack_told: dict[str, Any]
@@ -78,6 +81,7 @@ class _World:
             "SLACK_BOT_TOKEN": self.slack_told["bot_token"],
             "SLACK_APP_TOKEN": self.slack_told["app_token"],
             "SLACK_API_URL": self.slack_told["api_url"],
+            "SLACKBOT_FILE_HOSTS": urlsplit(self.slack_told["api_url"]).netloc,
             "SLACKBOT_OPS_PORT": "0",
             "NOXUS_API_KEY": self.noxus_told["api_key"],
             "NOXUS_BACKEND_URL": self.noxus_told["url"],
@@ -95,14 +99,15 @@ class _World:
 
 
 @asynccontextmanager
-async def _world(folder: Path, *, limits: bool) -> AsyncIterator[_World]:
+async def services(folder: Path, *, limits: bool) -> AsyncIterator[World]:
+    """A Slack and a Noxus, each in a process of its own."""
     slack_command = python("-m", "slackbot.simulator.slack", *([] if limits else ["--no-limits"]))
     noxus_command = python("-m", "slackbot.simulator.noxus")
     async with AsyncExitStack() as stack:
         slack = await stack.enter_async_context(started("simulated Slack", slack_command, folder))
         noxus = await stack.enter_async_context(started("simulated Noxus", noxus_command, folder))
         slack_told, noxus_told = await slack.first_line(), await noxus.first_line()
-        yield _World(
+        yield World(
             await stack.enter_async_context(aiohttp.ClientSession(slack_told["page_url"])),
             await stack.enter_async_context(aiohttp.ClientSession(noxus_told["url"])),
             slack_told,
@@ -122,14 +127,14 @@ async def run(bot: str, load: Load) -> Seen:
     with tempfile.TemporaryDirectory(prefix="slackbot-bench-") as name:
         folder = Path(name)
         async with (
-            _world(folder, limits=load.limits) as world,
+            services(folder, limits=load.limits) as world,
             started(f"the {bot} bot", command_of(bot), folder, world.environ(folder)) as process,
         ):
-            await _until(process, READY_SECONDS, lambda: _connected(world))
+            await wait_until(process, READY_SECONDS, lambda: connected(world))
             people, channels = await _populate(world, load)
             if load.edits is not None:
                 await world.order("limit", method="chat.update", calls=load.edits)
-            await _warm_up(world, process, people[0])
+            await warm_up(world, process, people[0])
             return await _measure(world, process, load, people, channels)
 
 
@@ -148,12 +153,12 @@ async def drain(load: Load) -> Cost:
                 return Cost(cpu_seconds=json.loads(output)["cpu_seconds"])
 
 
-async def _measure(world: _World, process: Process, load: Load, people: list[str], channels: list[str]) -> Seen:
+async def _measure(world: World, process: Process, load: Load, people: list[str], channels: list[str]) -> Seen:
     cpu, memory = cpu_seconds(process.pid), memory_bytes(process.pid)
     began = time.monotonic()
     questions: list[_Question] = []
     peaks = [memory]
-    weighing = asyncio.create_task(_weigh(process, peaks))
+    weighing = asyncio.create_task(weigh(process, peaks))
     try:
         for number in range(load.rounds):
             first = number * load.threads
@@ -174,19 +179,20 @@ async def _measure(world: _World, process: Process, load: Load, people: list[str
     return Seen(load.replies * load.tokens, tuple(await _replies(world, questions)), calls, cost, seconds)
 
 
-async def _connected(world: _World) -> bool:
+async def connected(world: World) -> bool:
+    """Whether the bot listens to Slack."""
     async with world.slack.get("/sim/world") as response:
         return bool((await response.json())["connections"])
 
 
-async def _populate(world: _World, load: Load) -> tuple[list[str], list[str]]:
+async def _populate(world: World, load: Load) -> tuple[list[str], list[str]]:
     """People first: everybody is in every channel that is made after."""
     people = [(await world.order("user", name=f"asker{number}"))["user"] for number in range(load.threads)]
     channels = [(await world.order("channel", name=f"bench{number}"))["channel"] for number in range(load.channels)]
     return people, channels
 
 
-async def _warm_up(world: _World, process: Process, person: str) -> None:
+async def warm_up(world: World, process: Process, person: str) -> None:
     """One short answer elsewhere, so that what happens once in the life of a process is not measured."""
     channel = (await world.order("channel", name="warm-up"))["channel"]
     text = f"<@{world.slack_told['bot_user_id']}> /say Ready. #-1"
@@ -195,12 +201,12 @@ async def _warm_up(world: _World, process: Process, person: str) -> None:
         raise process.broken("did not answer")
 
 
-async def _ask(world: _World, load: Load, person: str, channel: str, number: int) -> _Question:
+async def _ask(world: World, load: Load, person: str, channel: str, number: int) -> _Question:
     text = f"<@{world.slack_told['bot_user_id']}> {load.question} #{number}"
     return _Question(number, channel, (await world.order("say", user=person, channel=channel, text=text))["ts"])
 
 
-async def _answered(world: _World, process: Process, load: Load, asked: list[_Question]) -> bool:
+async def _answered(world: World, process: Process, load: Load, asked: list[_Question]) -> bool:
     """Wait until every answer is whole in Slack, at most ``patience`` seconds longer than Noxus needs for it.
     False when one is not.
 
@@ -219,13 +225,13 @@ async def _answered(world: _World, process: Process, load: Load, asked: list[_Qu
     return not open_questions
 
 
-async def _replies(world: _World, questions: list[_Question]) -> list[Reply]:
+async def _replies(world: World, questions: list[_Question]) -> list[Reply]:
     async with world.noxus.get("/sim/runs") as response:
         runs = {_number(run["asked"]): run for run in await response.json()}
     return [await _reply(world, question, runs.get(question.number)) for question in questions]
 
 
-async def _reply(world: _World, question: _Question, run: dict[str, Any] | None) -> Reply:
+async def _reply(world: World, question: _Question, run: dict[str, Any] | None) -> Reply:
     where = {"channel": question.channel, "ts": question.ts}
     async with world.slack.get("/sim/thread", params=where) as response:
         messages = (await response.json())["messages"]
@@ -246,7 +252,7 @@ async def _reply(world: _World, question: _Question, run: dict[str, Any] | None)
     )
 
 
-async def _calls(world: _World) -> tuple[Call, ...]:
+async def _calls(world: World) -> tuple[Call, ...]:
     async with world.slack.get("/sim/calls") as response:
         calls = await response.json()
     return tuple(
@@ -265,13 +271,15 @@ def _number(asked: str) -> int:
     return int(asked.rpartition("#")[2])
 
 
-async def _weigh(process: Process, peaks: list[int]) -> None:
+async def weigh(process: Process, peaks: list[int], every: float = WEIGH_SECONDS) -> None:
+    """Note how much memory the process holds, until cancelled."""
     while True:
         peaks.append(memory_bytes(process.pid))
-        await asyncio.sleep(WEIGH_SECONDS)
+        await asyncio.sleep(every)
 
 
-async def _until(process: Process, seconds: float, holds: Callable[[], Awaitable[bool]]) -> None:
+async def wait_until(process: Process, seconds: float, holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for the bot to connect. Raises ``Broken`` when it does not."""
     until = time.monotonic() + seconds
     while not await holds():
         process.check()

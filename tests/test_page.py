@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -194,6 +196,47 @@ async def test_texts_are_never_markup(page: Page, sim: SlackSimulator, bot: Asyn
     for body in await page.locator("#main .body").all():
         assert "<script>document.title=2</script>" in await body.inner_text()
     assert await page.locator("#main-list :is(img, script, a[href^=javascript])").count() == 0
+
+
+async def test_a_message_under_another_name(page: Page, sim: SlackSimulator, bot: AsyncWebClient) -> None:
+    """It has the name and the initials of that person, and still says that an app wrote it."""
+    general = sim.channels["general"]
+    olga = (await bot.users_info(user=sim.users["olga"]))["user"]["profile"]
+    await bot.chat_postMessage(channel=general, text="Mine")
+    await bot.chat_postMessage(channel=general, text="Hers", username="Olga", icon_url=olga["image_72"])
+    await bot.chat_postMessage(channel=general, text="Nobody's", username="Cleo Chan")
+    shown = page.locator("#main .message")
+    for index, name, initials in ((0, "agent", "A"), (1, "Olga", "O"), (2, "Cleo Chan", "CC")):
+        await expect(shown.nth(index).locator(".name")).to_have_text(name)
+        await expect(shown.nth(index).locator(".avatar")).to_have_text(initials)
+        await expect(shown.nth(index).locator(".badge")).to_have_text("APP")
+    await expect(page.locator("#main .avatar.bot")).to_have_count(2)
+
+
+async def test_dates_tell_the_time_that_has_passed(page: Page, sim: SlackSimulator, bot: AsyncWebClient) -> None:
+    """A date is told by the reader's clock and calendar, and goes on without an edit; without tokens it is its text."""
+    then = int(time.time()) - 301
+    shapes = {
+        "{ago}": "^5 minutes ago$",
+        "Since {date_short_pretty} at {time_secs}, {ago}": r"^Since (today|yesterday) at \d.*, 5 minutes ago$",
+        "{date_pretty}": "^(Today|Yesterday)$",
+        "{date_num} {other}": r"^20\d\d-\d\d-\d\d \{other\}$",
+        "{date_long} {time}": r"^\w+day, \w+ \d+, 20\d\d \d",
+        "{date}": r"^\w+ \d+, 20\d\d$",
+        "{date_short}": r"^\w{3} \d+, 20\d\d$",
+    }
+    text = "\n".join([*(f"<!date^{then}^{tokens}|then>" for tokens in shapes), "<!date^then^{ago}|somewhen>"])
+    await bot.chat_postMessage(channel=sim.channels["general"], text=text)
+    dates = page.locator("#main time[data-tokens]")
+    for index, expected in enumerate(shapes.values()):
+        await expect(dates.nth(index)).to_have_text(re.compile(expected))
+    await expect(page.locator("#main .body")).to_contain_text("somewhen")
+    for seconds, told in ((0, "less than a minute ago"), (60, "1 minute ago"), (200_000, "2 days ago")):
+        # The page does the same every few seconds.
+        tell = "([node, at]) => { node.dateTime = at; return import('/entities.js').then((it) => it.refreshDates()); }"
+        at = datetime.fromtimestamp(time.time() - seconds, UTC).isoformat()
+        await page.evaluate(tell, [await dates.first.element_handle(), at])
+        await expect(dates.first).to_have_text(told)
 
 
 async def test_slack_markup_of_people(page: Page, sim: SlackSimulator) -> None:

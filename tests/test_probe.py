@@ -141,6 +141,7 @@ SEEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             "timeout_run": "stop", "visible": "post", "second_post": "queue", "message_cap_style": "400",
             "history": "both", "manual_flag": True, "renames": False, "bad_key_status": 401,
             "unknown_agent_status": 404,
+            "human_as": "deferred", "human_status": "idle", "held_agent": "takes_back",
         },
         {
             **{question.id: question.assumes for question in NOXUS if question.id not in NOT_SEEN},
@@ -152,6 +153,7 @@ SEEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             "envelope": False, "line_end": "\n", "idle_events": "404", "etag_is": "conversation", "visible": "end",
             "second_post": "conflict", "history": "legacy", "bad_key_status": 403, "unknown_agent_status": 400,
             "renames": True, "files_as": "file_frame", "manual_flag": False, "done_marker": False, "event_names": True,
+            "human_as": "plain",
         },
         {
             "noxus.envelope": "no envelope",
@@ -168,7 +170,8 @@ SEEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             "noxus.unknown_agent": "400",
             "noxus.renames": "yes",
             "noxus.files_as": "file_frame",
-            "noxus.human": "human_in_the_loop, no output, not manual",
+            "noxus.human": "human_in_the_loop, output, not manual",
+            "noxus.held": "",
             "noxus.done_marker": "no",
             "noxus.event_names": "yes",
         },
@@ -177,6 +180,7 @@ SEEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {
             "inner_type": False, "done_event": False, "idle_events": "hang", "replay": "start", "sdk_version": 6,
             "second_post": "interleave", "files_as": "data_frame",
+            "human_as": "approval", "human_status": "awaiting_human", "held_agent": "silent",
         },
         {
             "noxus.envelope": "envelope",
@@ -184,7 +188,9 @@ SEEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             "noxus.done_marker": "yes",
             "noxus.idle_events": "hang",
             "noxus.replay": "without etag: start; with one: start",
-            "noxus.sdk_version": "",
+            "noxus.sdk_version": "6",
+            "noxus.human": "human_in_the_loop, no output, manual",
+            "noxus.held": "silence, still manual",
             "noxus.second_post": "beside the first",
             "noxus.files_as": "data_frame",
         },
@@ -192,7 +198,7 @@ SEEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "as text": (
         {
             "inner_string": True, "sse_ids": False, "idle_events": "replay", "on_disconnect": "stop",
-            "files_as": "link",
+            "files_as": "link", "human_as": "manual", "human_status": "manual", "held_agent": "answers",
         },
         {
             "noxus.envelope": "envelope, type inside, as JSON text",
@@ -203,17 +209,21 @@ SEEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             "noxus.idle_events": "replay",
             "noxus.on_disconnect": "no, cut",
             "noxus.files_as": "link",
+            "noxus.human": "no tool, manual",
+            "noxus.held": "an answer, still manual",
         },
     ),
     "live": (
         {"inner_string": True, "inner_type": False, "replay": "live", "files_as": "data_uri", "done_event": False,
-         "on_disconnect": "stop", "visible": "end"},
+         "on_disconnect": "stop", "visible": "end", "human_as": "wording"},
         {
             "noxus.envelope": "envelope, as JSON text",
             "noxus.replay": "without etag: later; with one: after it",
             "noxus.on_disconnect": "no, cut",
             "noxus.visible": "with the answer",
             "noxus.files_as": "data_uri",
+            "noxus.human": "no tool, not manual",
+            "noxus.held": "",
             "noxus.idle_events": "done",
         },
     ),

@@ -27,7 +27,8 @@ from slackbot.simulator.noxus.faults import Faults
 COMMANDS = (
     "/say *hello* there", "/words 5", "/long 900", "/tool lookup", "/think", "/fail", "/cut", "/hang", "/timeout",
     "/steps", "/steps 1",
-    "/human", "/silent", "/approve", "/wait 2", "/frames multi_step", "/frames nothing", "/file a.csv", "/help", "help",
+    "/human", *(f"/human {way}" for way in script.HUMAN_WAYS),
+    "/silent", "/approve", "/wait 2", "/frames multi_step", "/frames nothing", "/file a.csv", "/help", "help",
 )  # fmt: skip
 
 
@@ -582,6 +583,72 @@ async def test_a_hanging_run_meets_the_agents_timeout(api: Api) -> None:
     assert [record async for record in api.records(one, "/hang", format="json")][-1].event == "timeout"
     assert (await api.http.post(f"/v1/conversations/{one}/chat", json={"content": "/hang"})).status_code == 504
     assert (await api.http.post(f"/v1/conversations/{one}/chat", json={"content": "/fail"})).status_code == 500
+
+
+def human_frames(frames: list[dict[str, Any]]) -> tuple[str, int, int, int]:
+    """The text, and how many calls of the tool for humans, outputs and requests for approval there are."""
+    kinds = Counter(frame["type"] for frame in frames)
+    called = [frame for frame in frames if frame.get("toolName") == "human_in_the_loop"]
+    return said(frames), len(called) // 2, kinds["tool-output-available"], kinds["tool-approval-request"]
+
+
+HUMAN_WAYS: dict[str, tuple[str, int, int, int, bool]] = {
+    "deferred": ("I will get a colleague. ", 1, 0, 0, True),
+    "plain": ("You are now talking to the co-worker.", 1, 1, 0, True),
+    "approval": ("I will get a colleague. ", 1, 0, 1, True),
+    "manual": ("", 0, 0, 0, True),
+    "wording": ("You are now talking to the co-worker.", 0, 0, 0, False),
+}
+
+
+@pytest.mark.parametrize("way", HUMAN_WAYS)
+async def test_ways_to_ask_for_a_human(api: Api, way: str) -> None:
+    """By a word behind ``/human`` or by a switch; only the newer protocol marks an approval."""
+    *frames, manual = HUMAN_WAYS[way]
+    for changes, text in (({"human_as": way}, "/human please"), ({"human_as": "deferred"}, f"/human {way}")):
+        for version in (5, 6):
+            api.nox.switches.change(sdk_version=version, **changes)
+            one = await api.create()
+            asked, approvals = frames[:3], frames[3] if version == 6 else 0
+            assert human_frames(await api.ask(one, text)) == (*asked, approvals)
+            assert (await api.get(one))["manual"] is manual
+
+
+async def test_a_call_for_a_human_may_keep_its_stream_open(api: Api) -> None:
+    """``/human waiting`` says nothing more, while a human has the conversation already."""
+    one = await api.create()
+    async with aclosing(api.records(one, "/human waiting", format="json")) as stream:
+        async for record in stream:
+            if "tool-input-available" in record.data:
+                break
+        assert (await api.get(one))["manual"] is True
+        assert (await api.get(one))["status"] == "queued"
+
+
+async def test_the_words_for_a_handover_are_the_agents(api: Api) -> None:
+    """What the tool returns and the agent says then is what its settings say."""
+    (tool,) = (t for t in api.nox.agents[api.nox.agent_id]["definition"]["base_tools"] if "handover_message" in t)
+    tool |= {"handover_message": "Somebody is here.", "tool_display_message_end": "Called somebody"}
+    frames = await api.ask(await api.create(), "/human plain")
+    assert said(frames) == "Somebody is here."
+    assert [frame["output"] for frame in frames if "output" in frame] == ["Called somebody"]
+
+
+async def test_a_conversation_that_a_human_has(api: Api) -> None:
+    """Its status says so by the switch, and the next message has it back, or gets an answer, or silence."""
+    api.nox.switches.change(human_status="awaiting_human")
+    for held_agent, text, manual in (("takes_back", "Hi.", False), ("answers", "Hi.", True), ("silent", "", True)):
+        api.nox.switches.change(held_agent=held_agent)
+        one = await api.create()
+        await api.ask(one, "/human")
+        shown = await api.get(one)
+        assert (shown["manual"], shown["status"]) == (True, "awaiting_human")
+        assert said(await api.ask(one, "/say Hi.")) == text
+        shown = await api.get(one)
+        assert (shown["manual"], shown["status"]) == (manual, "awaiting_human" if manual else "idle")
+        api.nox.conversations[one].hand_back()
+        assert said(await api.ask(one, "/say Again.")) == "Again."
+        assert (await api.get(one))["status"] == "idle"
 
 
 async def test_asking_for_a_human_marks_the_conversation(api: Api) -> None:

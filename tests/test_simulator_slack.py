@@ -65,6 +65,7 @@ class Listening:
         self.app.event("reaction_added")(self._event)
         self.app.event("agent_session_stopped")(self._event)
         self.app.action("retry")(self._action)
+        self.app.shortcut("take_over")(self._action)
 
     @property
     def events(self) -> list[Json]:
@@ -692,6 +693,59 @@ async def test_people_and_channels(sim: SlackSimulator, client: AsyncWebClient) 
     assert set(members["members"]) == {sim.users["ada"], sim.users["ben"], sim.bot_user_id}
 
 
+async def test_guests_groups_and_leavers(sim: SlackSimulator, client: AsyncWebClient) -> None:
+    """A guest is restricted, who leaves is deleted and in no channel, and a user group has its members."""
+    support, olga = sim.channels["support"], sim.users["olga"]
+    visitor = sim.add_user("visitor", guest=True)
+    sim.join(visitor, support)
+    assert (await client.users_info(user=visitor))["user"]["is_restricted"]
+    assert set((await client.conversations_members(channel=support))["members"]) == {olga, visitor, sim.bot_user_id}
+    (group,) = (await client.usergroups_list())["usergroups"]
+    assert (await client.usergroups_users_list(usergroup=group["id"]))["users"] == [olga]
+    assert (await refusal(client.usergroups_users_list(usergroup="S0NONE")))["error"] == "no_such_subteam"
+    sim.dismiss(olga)
+    sim.join(visitor, support, leave=True)
+    assert (await client.usergroups_users_list(usergroup=group["id"]))["users"] == []
+    assert (await client.users_info(user=olga))["user"]["deleted"]
+    assert (await client.conversations_members(channel=support))["members"] == [sim.bot_user_id]
+
+
+async def test_under_another_name(sim: SlackSimulator, client: AsyncWebClient) -> None:
+    """A customized message has its name and picture, and no user; without the scope it is refused."""
+    general = sim.channels["general"]
+    olga = (await client.users_info(user=sim.users["olga"]))["user"]["profile"]
+    look = {"username": olga["display_name"], "icon_url": olga["image_72"]}
+    said = (await client.chat_postMessage(channel=general, text="Hello", **look))["message"]
+    assert (said["username"], said["subtype"], said["bot_id"]) == ("Olga", "bot_message", sim.bot_id)
+    assert "user" not in said
+    strict = SlackSimulator(grants=Grants(scopes={"chat:write"}))
+    await strict.start()
+    other = AsyncWebClient(token=strict.bot_token, base_url=strict.api_url)
+    refused = await refusal(other.chat_postMessage(channel=general, text="Hello", username="Olga"))
+    assert (refused["error"], refused["needed"]) == ("missing_scope", "chat:write.customize")
+    assert (await other.chat_postMessage(channel=general, text="Hello"))["ok"]
+    await strict.stop()
+
+
+async def test_agent_sessions(sim: SlackSimulator, client: AsyncWebClient) -> None:
+    """A thread's session has the state it was given last; an app without the agent feature has no sessions."""
+    general = sim.channels["general"]
+    root = await sim.say(sim.users["ada"], general, "hello")
+    where = {"channel_id": general, "thread_ts": root}
+    for state in ("processing", "suspended"):
+        assert (await client.api_call("agents.sessions.setStatus", json=where | {"status": state}))["ok"]
+        assert sim.session(general, root) == state
+    for wrong, error in (({"status": "busy"}, "invalid_arguments"), ({"thread_ts": "1.1"}, "invalid_thread_ts")):
+        body = where | {"status": "active"} | wrong
+        assert (await refusal(client.api_call("agents.sessions.setStatus", json=body)))["error"] == error
+    plain = SlackSimulator(grants=Grants({"oauth_config": {"scopes": {"bot": ["chat:write"]}}}))
+    await plain.start()
+    other = AsyncWebClient(token=plain.bot_token, base_url=plain.api_url)
+    body = where | {"status": "active"}
+    assert (await refusal(other.api_call("agents.sessions.setStatus", json=body)))["error"] == "not_authorized"
+    await plain.stop()
+
+
 async def test_reactions_and_links(sim: SlackSimulator, client: AsyncWebClient) -> None:
     """A reaction is added once and removed once; a permalink names channel and thread."""
     channel = sim.channels["general"]
@@ -959,6 +1013,14 @@ async def test_control_over_http(sim: SlackSimulator, client: AsyncWebClient) ->
         assert [message.text for message in sim.messages(general)] == ["failed", "hello"]
         await _post(session, "/sim/delete", user=ada, channel=general, ts=mine)
         await sim.wait(bolt.has(4))
+        sim.shortcuts["take_over"] = "Take over"
+        chosen = await _post(session, "/sim/shortcut", user=ada, channel=general, ts=ts, callback_id="take_over")
+        cleo = (await _post(session, "/sim/user", name="cleo", guest=True))["user"]
+        for leave in (False, True):
+            await _post(session, "/sim/join", user=cleo, channel=sim.channels["support"], leave=leave)
+            assert (cleo in sim._workspace.channels[sim.channels["support"]].members) is not leave
+        await _post(session, "/sim/dismiss", user=cleo)
+        assert sim._workspace.users[cleo].deleted
         await _post(session, "/sim/limit", method="users.info", calls=0, window=9)
         assert (await refusal(client.users_info(user=ada)))["error"] == "ratelimited"
         await _post(session, "/sim/disconnect", reason="refresh_requested")
@@ -968,11 +1030,13 @@ async def test_control_over_http(sim: SlackSimulator, client: AsyncWebClient) ->
         await _post(session, "/sim/http", url="http://127.0.0.1:9/")
         assert (await sim.raw_event({"type": "message"})).failure == "connection_failed"
     assert (pressed["acked"], stopped["acked"], stopped["what"]) == (True, True, "agent_session_stopped")
+    assert (chosen["acked"], chosen["channel"], chosen["user"]) == (True, general, ada)
     assert sorted(delivery["what"] for delivery in deliveries) == [
         "agent_session_stopped",
         "block_actions retry",
         "message",
         "message",
+        "message_action take_over",
         "message_changed",
         "message_deleted",
     ]

@@ -230,8 +230,9 @@ async def test_uploads(sim: SlackSimulator) -> None:
         sent = await session.post("/page/upload", params={"user": sim.users["ada"], "name": "a.md"}, data=b"# A")
         file = sim.files.find((await sent.json())["id"])
         assert (file["mimetype"], file["size"]) == ("text/markdown", 3)
+        as_bot = {"Authorization": f"Bearer {sim.bot_token}"}
         for path in ("/page/files/F404", f"/files-pri/{sim.team_id}-F404/a.md"):
-            assert (await session.get(path)).status == 404
+            assert (await session.get(path, headers=as_bot)).status == 404
         unknown = {"user": sim.users["ada"], "channel": sim.channels["general"], "text": "", "files": ["F404"]}
         assert (await session.post("/page/say", json=unknown)).status == 400
 

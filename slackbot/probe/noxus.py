@@ -82,7 +82,7 @@ class NoxusProbe:
             (self._renamed, "renames"),
             (self._refusals, "bad_key unknown_conversation unknown_agent"),
             (self._file, "files_as"),
-            (self._ask_human, "human"),
+            (self._ask_human, "human held"),
             (self._inline_files, "b64_limit"),
         )
         until = asyncio.get_running_loop().time() + self._patience.total
@@ -326,11 +326,11 @@ class NoxusProbe:
         self._leftovers.made("the file probe.csv in Noxus", _cannot_delete_files)
 
     async def _ask_human(self) -> None:
-        if not self._enabled((_HUMAN_TOOL,)):
-            self.findings.missed("noxus.human", "not enabled")
-            return
-        if not self._human:
-            self.findings.missed("noxus.human", "not asked: it may call a person; --human asks it")
+        enabled = self._enabled((_HUMAN_TOOL,))
+        if not (enabled and self._human):
+            why_not = "not asked: it may call a person; --human asks it" if enabled else "not enabled"
+            for question in ("noxus.human", "noxus.held"):
+                self.findings.missed(question, why_not)
             return
         conversation = await self._talk.scratch(self._target)
         async with self._talk.stream(_HUMAN, conversation=conversation) as (heard, read):
@@ -339,8 +339,14 @@ class NoxusProbe:
         started = [event for event in heard.events if isinstance(event, ToolStarted)]
         back = {event.call_id for event in heard.events if isinstance(event, ToolFinished)}
         called = [f"{shown(event.name)}, {'output' if event.call_id in back else 'no output'}" for event in started]
-        seen = [*called, "manual" if state.manual else "not manual"]
+        seen = [*(called or ["no tool"]), "manual" if state.manual else "not manual"]
         self.findings.saw("noxus.human", ", ".join(seen), f"status: {shown(state.status)}")
+        if state.manual:
+            async with self._talk.stream(_HELLO, conversation=conversation) as (heard, read):
+                await read()
+            still = (await self._talk.look(conversation)).manual
+            answered = "an answer" if heard.text else "silence"
+            self.findings.saw("noxus.held", f"{answered}, {'still manual' if still else 'not manual any more'}")
 
     async def _inline_files(self) -> None:
         if not self._large:

@@ -162,8 +162,15 @@ NOXUS: Final = (
         "noxus.human",
         "what shows when the agent asks for a human?",
         "human_in_the_loop, no output, manual",
-        "nothing yet: the bot shows the tool's text",
-        ("manual_flag",),
+        "SLACKBOT_HANDOVER_TOOLS, if the tool has another name; slackbot/signals.py, if no sign of it is known there",
+        ("manual_flag", "human_as", "human_status"),
+    ),
+    Question(
+        "noxus.held",
+        "what does a message get while a human has the conversation?",
+        "an answer, not manual any more",
+        "nothing: the bot asks the agent again once the thread is handed back",
+        ("held_agent",),
     ),
     Question(
         "noxus.b64_limit",
@@ -235,7 +242,12 @@ SLACK: Final = (
         "yes",
         "nothing: without it, a question is answered without a sign of work before",
     ),
-    Question("slack.agent_sessions", "can the bot use agents.sessions.setStatus?", "unknown_method", _UNUSED),
+    Question(
+        "slack.agent_sessions",
+        "can the bot use agents.sessions.setStatus?",
+        "yes",
+        "nothing: without it, Slack does not show that a human has the thread",
+    ),
     Question(
         "slack.native_streaming",
         "native streams: who sees them, their size, Slack Connect, sessions, buttons in them",

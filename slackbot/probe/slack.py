@@ -20,11 +20,14 @@ from slackbot.text.outbound import prepare
 NEEDED_SCOPES: Final = ("app_mentions:read", "channels:history", "chat:write", "groups:history", "im:history")
 OPTIONAL_SCOPES: Final = (
     "channels:read",
+    "chat:write.customize",
+    "commands",
     "files:read",
     "files:write",
     "groups:read",
     "mpim:history",
     "reactions:write",
+    "usergroups:read",
     "users:read",
 )
 """As in manifest.yml."""

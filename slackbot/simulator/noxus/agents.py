@@ -39,6 +39,13 @@ def settings() -> dict[str, Any]:
     return copy.deepcopy(_documented())
 
 
+def human_words(settings: dict[str, Any]) -> tuple[str, str]:
+    """What the tool that asks for a human returns, and what the agent says then."""
+    tools: list[dict[str, Any]] = [*settings.get("base_tools", ()), *_documented()["base_tools"]]
+    tool = next(tool for tool in tools if "handover_message" in tool)
+    return tool["tool_display_message_end"], tool["handover_message"]
+
+
 def agents(at: str) -> dict[str, dict[str, Any]]:
     """The agents by id: the one the demo uses, and a second one to choose."""
     people = ((AGENT_ID, "Simulated agent", "Answers everything."), (OTHER_AGENT_ID, "Other agent", "Answers too."))

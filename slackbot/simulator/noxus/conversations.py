@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from slackbot.simulator.noxus import agents, history, prose, script
@@ -40,6 +40,8 @@ class SimConversation:
     messages: list[SimMessage] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     manual: bool = False
+    held: str = ""
+    """What ``status`` says while a human has the conversation; empty while the agent has it."""
     epoch: int = 0
     runs: list[Run] = field(default_factory=list)
     last_run: Run | None = None
@@ -47,9 +49,13 @@ class SimConversation:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
-    def status(self) -> Literal["idle", "queued"]:
-        """Both values were seen (documentation, SDK repository's fixtures); there may be more."""
-        return "queued" if self.runs else "idle"
+    def status(self) -> str:
+        """``idle`` and ``queued`` were seen (documentation, SDK repository's fixtures); there may be more."""
+        return "queued" if self.runs else self.held or "idle"
+
+    def hand_back(self) -> None:
+        """The agent has the conversation again."""
+        self.manual, self.held = False, ""
 
     def etag(self, switches: Switches) -> str:
         """What ``Conversation.etag`` says: the newest place in the stream, or the version of the conversation."""
@@ -183,6 +189,8 @@ class Workspace:
             first_token_delay=switches.first_token_delay,
             sdk_version=switches.sdk_version,
             files_as=switches.files_as,
+            human_as=switches.human_as,
+            human_words=agents.human_words(conversation.settings),
             base_url=self.base_url,
         )
         steps = _refusal(switches.message_cap) if full else script.answer(turn)
@@ -231,6 +239,10 @@ class Workspace:
         beside = switches.second_post == "interleave"
         waiting: AbstractAsyncContextManager[Any] = nullcontext() if beside else conversation.turn
         async with waiting:
+            if conversation.held and switches.held_agent == "takes_back":
+                conversation.hand_back()
+            elif conversation.held and switches.held_agent == "silent":
+                steps = script.silence()
             return await run.play(
                 steps,
                 limit=switches.agent_timeout,
@@ -254,6 +266,7 @@ class Workspace:
         match step:
             case script.AskHuman():
                 conversation.manual = conversation.manual or self.switches.manual_flag
+                conversation.held = self.switches.human_status
             case script.MakeFile(file_id, name, media_type, content):
                 self.keep_file(name, media_type, content, file_id)
             case script.Recall(messages):

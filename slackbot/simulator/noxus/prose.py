@@ -20,7 +20,7 @@ I am a simulated agent. Write anything and I answer; or write one of these, anyw
 | `/wait S` | keep silent for S seconds, then answer |
 | `/file NAME size=N` | make a file, or one for each NAME |
 | `/sum` | say which files I got |
-| `/human` | ask for a human |
+| `/human HOW` | ask for a human: `deferred`, `plain`, `approval`, `waiting`, `manual` or `wording` |
 | `/approve` | call a tool that waits for approval |
 | `/silent` | finish without a word |
 | `/fail` | fail in the middle |

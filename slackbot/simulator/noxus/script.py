@@ -20,6 +20,7 @@ from slackbot.simulator.noxus import making, prose, recorded
 MAX_WORDS = 100_000
 MAX_LONG = 1_000_000
 MAX_WAIT = 3600.0
+HUMAN_WAYS = ("deferred", "plain", "approval", "waiting", "manual", "wording")
 
 _LONG_RATE = 250.0
 _COMMAND = re.compile(
@@ -62,7 +63,7 @@ class Hang:
 
 @dataclass(frozen=True, slots=True)
 class AskHuman:
-    """The conversation is held for a human."""
+    """From now on a human has the conversation."""
 
     after: float = 0.0
 
@@ -95,6 +96,7 @@ class Turn:
     ``sums`` a line about each of them.
 
     ``rate`` is in tokens a second, ``first_token_delay`` in seconds; ``new_id`` makes a fresh id at every call.
+    ``human_words`` are what the tool that asks for a human returns, and what the agent says then.
     """
 
     content: str
@@ -106,6 +108,8 @@ class Turn:
     first_token_delay: float = 0.4
     sdk_version: Literal[5, 6] = 5
     files_as: str = "tool_output"
+    human_as: str = "deferred"
+    human_words: tuple[str, str] = ("Escalated to human operator", "You are now talking to the co-worker.")
     base_url: str = ""
 
 
@@ -119,6 +123,11 @@ def answer(turn: Turn) -> Iterator[Step]:
     if name == "frames":
         return _recorded(turn, _word(rest, "text"))
     return _framed(_COMMANDS[name](turn, rest), turn)
+
+
+def silence() -> Iterator[Step]:
+    """The answer of an agent that says nothing."""
+    return _framed((), Turn("", str))
 
 
 def _framed(body: Iterable[Step], turn: Turn) -> Iterator[Step]:
@@ -147,9 +156,15 @@ def _block(turn: Turn, pieces: Iterable[str], *, kind: str = "text", rate: float
 
 
 def _call(
-    turn: Turn, name: str, arguments: dict[str, Any], output: object = None, seconds: float | None = None
+    turn: Turn,
+    name: str,
+    arguments: dict[str, Any],
+    output: object = None,
+    seconds: float | None = None,
+    *,
+    approval: bool = False,
 ) -> Iterator[Step]:
-    """A tool call with its output after a while; without one it stays open."""
+    """A tool call with its output after a while; without one it stays open, with ``approval`` until somebody's yes."""
     call, took = turn.new_id(), 20 / turn.rate if seconds is None else seconds
     yield Emit({"type": "tool-input-start", "toolCallId": call, "toolName": name})
     text = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
@@ -157,7 +172,7 @@ def _call(
     yield Emit({"type": "tool-input-available", "toolCallId": call, "toolName": name, "input": arguments})
     if output is not None:
         yield Emit({"type": "tool-output-available", "toolCallId": call, "output": output}, took)
-    elif name == "delete_file" and turn.sdk_version == 6:
+    elif approval and turn.sdk_version == 6:
         yield Emit({"type": "tool-approval-request", "approvalId": turn.new_id(), "toolCallId": call})
 
 
@@ -251,10 +266,26 @@ def _timeout(turn: Turn, _rest: str) -> Iterator[Step]:
     yield end
 
 
-def _human(turn: Turn, _rest: str) -> Iterator[Step]:
-    yield from _block(turn, prose.tokens("I will get a colleague. "))
-    yield from _call(turn, "human_in_the_loop", {"reason": "user asked for a human"})
+def _human(turn: Turn, rest: str) -> Iterator[Step]:
+    """The agent asks for a human in one of the ways there may be; a word behind the command chooses it."""
+    way = _word(rest, turn.human_as)
+    way = way if way in HUMAN_WAYS else turn.human_as
+    output, words = turn.human_words
+    if way == "wording":
+        yield from _block(turn, prose.tokens(words))
+        return
+    if way != "manual":
+        if way != "plain":
+            yield from _block(turn, prose.tokens("I will get a colleague. "))
+        reason = {"reason": "user asked for a human"}
+        returned = output if way == "plain" else None
+        yield from _call(turn, "human_in_the_loop", reason, returned, approval=way == "approval")
     yield AskHuman()
+    if way == "plain":
+        yield from _next_step()
+        yield from _block(turn, prose.tokens(words))
+    if way == "waiting":
+        yield Hang()
 
 
 def _silent(_turn: Turn, _rest: str) -> Iterator[Step]:
@@ -262,7 +293,7 @@ def _silent(_turn: Turn, _rest: str) -> Iterator[Step]:
 
 
 def _approve(turn: Turn, _rest: str) -> Iterator[Step]:
-    return _call(turn, "delete_file", {"path": "a.txt"})
+    return _call(turn, "delete_file", {"path": "a.txt"}, approval=True)
 
 
 def _wait(turn: Turn, rest: str) -> Iterator[Step]:

@@ -128,8 +128,23 @@ class Switches(BaseModel):
     """Whether messages carry ``pydantic_message_parts`` beside ``message_parts``.
     Source: noxus-sdk 0.6.0 ``Message``: newer backends send both, older ones only the second."""
 
+    human_as: Literal["deferred", "plain", "approval", "manual", "wording"] = "deferred"
+    """How an agent that asks for a human shows it: a call of ``human_in_the_loop`` that gets no output, or one at
+    once, or waits for approval; no call but a conversation that a human has (a guardrail's doing, and so without a
+    word); or final words alone. ``/human waiting`` besides keeps the stream of a call open. Source: unknown;
+    pydantic-ai's recorded frames for the first three, ``guardrail_action_human`` and ``handover_message`` of the
+    documented settings for the last two."""
+
     manual_flag: bool = True
     """Whether asking for a human sets ``manual`` of the conversation. Source: unknown; the field is documented."""
+
+    human_status: Literal["idle", "manual", "awaiting_human"] = "idle"
+    """``status`` of a conversation that a human has while nothing runs. Source: unknown; ``idle`` and ``queued`` were
+    seen, never during a handover."""
+
+    held_agent: Literal["takes_back", "answers", "silent"] = "takes_back"
+    """What the agent does with a message while a human has the conversation: answers and has it back, answers and
+    leaves it to the human, or finishes without a word. Source: unknown."""
 
     renames: bool = False
     """Whether the first answer renames the conversation. Source: unknown; ``agent_title_mode: generate`` is a

@@ -52,6 +52,7 @@ def post_message(workspace: Workspace, args: Arguments) -> Json:
             bot_id=world.BOT_ID,
             app_id=world.APP_ID,
             username=args.text("username") or None,
+            icon_url=args.text("icon_url") or None,
             text=content.text,
             blocks=content.blocks,
             attachments=content.attachments,

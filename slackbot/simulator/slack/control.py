@@ -25,7 +25,8 @@ class Control:
             web.get("/sim/calls", self._calls),
             web.get("/sim/deliveries", self._deliveries),
             web.get("/sim/thread", self._thread),
-            web.post("/sim/{deed:say|edit|delete|press|stop|faults|limit|disconnect|channel|user|http}", self._do),
+            web.post("/sim/{deed:say|edit|delete|press|shortcut|stop}", self._do),
+            web.post("/sim/{deed:faults|limit|disconnect|channel|user|join|dismiss|http}", self._do),
         ]
 
     async def _world(self, _request: web.Request) -> web.Response:
@@ -72,12 +73,23 @@ class Control:
                     body["user"], body["channel"], body["ts"], body["action_id"], body.get("value")
                 )
                 return asdict(delivery)
+            case "shortcut":
+                return asdict(
+                    await simulator.use_shortcut(body["user"], body["channel"], body["ts"], body["callback_id"])
+                )
             case "edit":
                 await simulator.edit_message(body["user"], body["channel"], body["ts"], body["text"])
             case "delete":
                 await simulator.delete_message(body["user"], body["channel"], body["ts"])
             case "stop":
                 return asdict(await simulator.stop_session(body["user"], body["channel"], body["thread_ts"]))
+            case _:
+                return await self._arrange(deed, body)
+        return {}
+
+    async def _arrange(self, deed: str, body: Json) -> Json:
+        simulator = self._simulator
+        match deed:
             case "faults":
                 simulator.faults.add(**body)
             case "limit":
@@ -87,7 +99,11 @@ class Control:
             case "channel":
                 return {"channel": simulator.add_channel(body["name"])}
             case "user":
-                return {"user": simulator.add_user(body["name"])}
+                return {"user": simulator.add_user(body["name"], guest=bool(body.get("guest")))}
+            case "join":
+                simulator.join(body["user"], body["channel"], leave=bool(body.get("leave")))
+            case "dismiss":
+                simulator.dismiss(body["user"])
             case _:
                 simulator.deliver_over_http(body["url"])
         return {}

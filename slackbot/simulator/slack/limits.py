@@ -17,6 +17,7 @@ SPECIAL: Final = 600
 
 # The tier of each method is named on its own page: https://docs.slack.dev/reference/methods/<method>
 CALLS_PER_MINUTE: Final[dict[str, int]] = {
+    "agents.sessions.setStatus": TIER_3,
     "apps.connections.open": TIER_3,
     "assistant.threads.setStatus": SPECIAL,
     "auth.test": SPECIAL,
@@ -38,6 +39,7 @@ CALLS_PER_MINUTE: Final[dict[str, int]] = {
     "reactions.remove": TIER_2,
     "team.info": TIER_3,
     "usergroups.list": TIER_2,
+    "usergroups.users.list": TIER_2,
     "users.info": TIER_4,
     "users.list": TIER_2,
     "views.open": TIER_4,

@@ -20,7 +20,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A person or a bot; `bot_id` and `app_id` are set for bots only. `title` is what they do here."""
+    """A person or a bot; `bot_id` and `app_id` are set for bots only. `title` is what they do here.
+
+    `is_restricted` is a guest of this workspace; a guest by Slack Connect has another team. Who is `deleted` has left.
+    """
 
     id: str
     name: str
@@ -31,6 +34,8 @@ class User:
     bot_id: str | None = None
     app_id: str | None = None
     title: str = ""
+    is_restricted: bool = False
+    deleted: bool = False
 
     @property
     def is_bot(self) -> bool:
@@ -60,6 +65,7 @@ class SimMessage:
     bot_id: str | None = None
     app_id: str | None = None
     username: str | None = None
+    icon_url: str | None = None
     client_msg_id: str | None = None
     edited: dict[str, str] | None = None
     deleted: bool = False

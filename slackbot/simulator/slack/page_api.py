@@ -25,6 +25,7 @@ from slackbot.simulator.slack.model import (
     Whispered,
 )
 from slackbot.simulator.slack.page_deeds import PageDeeds
+from slackbot.simulator.slack.payloads import picture
 
 if TYPE_CHECKING:
     from slackbot.simulator.slack.simulator import SlackSimulator
@@ -166,6 +167,7 @@ class PageApi:
             "thread_ts": message.thread_ts,
             "user": message.user,
             "username": message.username or author.display_name,
+            "face": self._face(message),
             "bot_id": message.bot_id,
             "text": message.text,
             "blocks": [] if message.deleted else list(message.blocks),
@@ -176,6 +178,10 @@ class PageApi:
             "files": [] if message.deleted else [self._shared(file) for file in message.files],
             "reactions": {name: list(users) for name, users in message.reactions.items()},
         }
+
+    def _face(self, message: SimMessage) -> str | None:
+        users = self._workspace.users.values()
+        return next((user.id for user in users if picture(self._workspace, user) == message.icon_url), None)
 
     def _shared(self, file: Json) -> Json:
         known = {name: file[name] for name in _OF_A_FILE if name in file}

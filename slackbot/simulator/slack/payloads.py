@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 _MENTION: Final = re.compile(r"<@([UW][A-Z0-9]+)>")
 
 
-def user_json(user: User) -> Json:
+def picture(workspace: Workspace, user: User) -> str:
+    """Make the address of a person's picture. Nobody serves it: the page draws initials."""
+    return f"{workspace.base_url}pictures/{user.id}"
+
+
+def user_json(workspace: Workspace, user: User) -> Json:
     """Describe a person as users.info does."""
     return {
         "id": user.id,
         "team_id": user.team_id,
         "name": user.name,
-        "deleted": False,
+        "deleted": user.deleted,
         "color": user.color,
         "real_name": user.real_name,
         "tz": "Europe/London",
@@ -32,11 +37,12 @@ def user_json(user: User) -> Json:
             "display_name": user.display_name,
             "display_name_normalized": user.display_name,
             "team": user.team_id,
+            "image_72": picture(workspace, user),
             **({"bot_id": user.bot_id, "api_app_id": user.app_id} if user.bot_id else {}),
         },
         "is_admin": False,
         "is_owner": False,
-        "is_restricted": False,
+        "is_restricted": user.is_restricted,
         "is_ultra_restricted": False,
         "is_bot": user.is_bot,
         "is_app_user": False,
@@ -95,6 +101,10 @@ def message_json(workspace: Workspace, message: SimMessage) -> Json:
         ],
     }
     described |= {name: value for name, value in optional.items() if value}
+    if message.username and message.bot_id:
+        # Under a name of its own, a bot's message says nothing of its user.
+        described |= {"subtype": "bot_message", "icons": {"image_48": message.icon_url}}
+        del described["user"]
     if author.bot_id:
         described["bot_profile"] = {
             "id": author.bot_id,

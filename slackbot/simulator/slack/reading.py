@@ -91,18 +91,26 @@ def user_info(workspace: Workspace, args: Arguments) -> Json:
     user = workspace.users.get(args.text("user"))
     if user is None:
         raise SlackError("user_not_found")
-    return {"user": user_json(user)}
+    return {"user": user_json(workspace, user)}
 
 
 def user_list(workspace: Workspace, args: Arguments) -> Json:
     """Answer users.list."""
     page, more = _page(list(workspace.users), args, limits.RESULTS_PER_PAGE, limits.RESULTS_PER_PAGE)
-    return {"members": [user_json(workspace.users[user]) for user in page], **more}
+    return {"members": [user_json(workspace, workspace.users[user]) for user in page], **more}
 
 
 def usergroup_list(_workspace: Workspace, _args: Arguments) -> Json:
     """Answer usergroups.list: one group, the operators."""
-    return {"usergroups": [{"id": "S0OPERATOR", "team_id": world.TEAM_ID, "handle": "operators", "name": "Operators"}]}
+    group = {"id": world.OPERATORS_ID, "team_id": world.TEAM_ID, "handle": "operators", "name": "Operators"}
+    return {"usergroups": [group]}
+
+
+def usergroup_users(workspace: Workspace, args: Arguments) -> Json:
+    """Answer usergroups.users.list: the members of that group are those who are called so."""
+    if args.text("usergroup") != world.OPERATORS_ID:
+        raise SlackError("no_such_subteam")
+    return {"users": [user.id for user in workspace.users.values() if user.title == "operator" and not user.deleted]}
 
 
 def team_info(_workspace: Workspace, _args: Arguments) -> Json:
@@ -191,6 +199,7 @@ METHODS: Final[dict[str, Method]] = {
     "reactions.get": reactions,
     "team.info": team_info,
     "usergroups.list": usergroup_list,
+    "usergroups.users.list": usergroup_users,
     "users.info": user_info,
     "users.list": user_list,
 }

@@ -19,6 +19,7 @@ _TYPES: Final = {"public_channel": "channels", "private_channel": "groups", "mpi
 # The bot scope of each method; `*` stands for the kind of the conversation it is about. Methods that are not here take
 # any bot token. https://docs.slack.dev/reference/methods/<method>
 METHOD_SCOPES: Final[dict[str, str]] = {
+    "agents.sessions.setStatus": "chat:write",
     "assistant.threads.setStatus": "chat:write",
     "bots.info": "users:read",
     "chat.delete": "chat:write",
@@ -39,9 +40,16 @@ METHOD_SCOPES: Final[dict[str, str]] = {
     "reactions.remove": "reactions:write",
     "team.info": "team:read",
     "usergroups.list": "usergroups:read",
+    "usergroups.users.list": "usergroups:read",
     "users.info": "users:read",
     "users.list": "users:read",
 }
+
+# Speaking under another name takes a scope of its own; refusing shows the mistake.
+CUSTOMIZE: Final = "chat:write.customize"
+CUSTOMIZED: Final = ("username", "icon_url", "icon_emoji")
+# What puts an app into the menu of messages. https://docs.slack.dev/interactivity/implementing-shortcuts
+SHORTCUTS: Final = "commands"
 
 # https://docs.slack.dev/reference/events/<event>
 EVENT_SCOPES: Final[dict[str, str]] = {
@@ -67,7 +75,7 @@ def accepted(method: str) -> list[str]:
     return [scope.replace("*", kind) for kind in PLURALS.values()] if "*" in scope else [scope] if scope else []
 
 
-ALL_SCOPES: Final = frozenset(EVENT_SCOPES.values()).union(*map(accepted, METHOD_SCOPES))
+ALL_SCOPES: Final = frozenset({CUSTOMIZE, SHORTCUTS, *EVENT_SCOPES.values()}).union(*map(accepted, METHOD_SCOPES))
 
 
 class Grants:
@@ -87,6 +95,8 @@ class Grants:
         subscriptions = settings.get("event_subscriptions", {})
         self._events = frozenset(subscriptions.get("bot_events", ())) if manifest else None
         self.has_sessions = not manifest or "agent_view" in features
+        entries = features.get("shortcuts", ()) if SHORTCUTS in self.scopes else ()
+        self.shortcuts = {entry["callback_id"]: entry["name"] for entry in entries if entry["type"] == "message"}
         self.takes_buttons = not manifest or bool(settings.get("interactivity", {}).get("is_enabled"))
         self.takes_dms = not manifest or bool(
             home.get("messages_tab_enabled") and not home.get("messages_tab_read_only_enabled")
@@ -115,6 +125,8 @@ class Grants:
 def _needed(method: str, args: Json, workspace: Workspace) -> Iterator[list[str]]:
     """Each list is one need, which any of its scopes meets."""
     scope = METHOD_SCOPES.get(method, "")
+    if method == "chat.postMessage" and any(args.get(name) for name in CUSTOMIZED):
+        yield [CUSTOMIZE]
     if method == "conversations.list":
         types = str(args.get("types") or "public_channel").split(",")
         yield from ([f"{_TYPES[kind.strip()]}:read"] for kind in types if kind.strip() in _TYPES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -35,6 +36,7 @@ from slackbot.simulator.slack.payloads import rich_text
 from slackbot.simulator.slack.rate import RateLimits
 from slackbot.simulator.slack.record import ApiCall, Delivery, Pulse
 from slackbot.simulator.slack.scopes import Grants
+from slackbot.simulator.slack.sessions import Sessions
 from slackbot.simulator.slack.sockets import Disconnect, SocketMode
 from slackbot.simulator.slack.switches import Switches, add_slack_switches
 from slackbot.simulator.slack.tasks import Tasks
@@ -61,8 +63,9 @@ class SlackSimulator:
     Times in records are those of `time.monotonic`.
 
     `views` are the modals in front of people, `files` what was uploaded, `uploads` how Slack takes files from the bot;
-    `shortcuts` lists the app's message shortcuts (name by callback id). `traffic` and `switches` are the page's drawer,
-    to which others may add; `scripted_agent` says that the agent behind the bot knows `/help`.
+    `shortcuts` lists the app's message shortcuts (name by callback id), at first those of the manifest. `traffic` and
+    `switches` are the page's drawer, to which others may add; `scripted_agent` says that the agent behind the bot knows
+    `/help`.
     """
 
     bot_token = world.BOT_TOKEN
@@ -86,7 +89,6 @@ class SlackSimulator:
         grants: Grants | None = None,
     ) -> None:
         self.calls: list[ApiCall] = []
-        self.shortcuts: dict[str, str] = {}
         self.scripted_agent = True
         self.traffic = Traffic()
         self.switches = Switches()
@@ -95,6 +97,7 @@ class SlackSimulator:
         self._ack_timeout = ack_timeout
         self._rng = random.Random(seed)  # noqa: S311  chances that repeat, no secrets
         self._grants = grants or Grants()
+        self.shortcuts = dict(self._grants.shortcuts)
         self._pulse = Pulse()
         self._tasks = Tasks()
         clock = self._clock = Clock()
@@ -113,6 +116,7 @@ class SlackSimulator:
         self._interactivity = Interactivity(self._workspace, clock, triggers)
         self.files = Files(self._workspace, self._grants)
         self.uploads = Uploads(self._workspace, self.files, self._tasks)
+        self._sessions = Sessions(self._grants)
         self.views = Views(self._workspace, triggers, self._interact)
         self._limits = RateLimits(enforced=enforce_limits)
         self._web_api = WebApi(
@@ -121,7 +125,7 @@ class SlackSimulator:
             grants=self._grants,
             latency=latency,
             clock=clock,
-            more_methods={**self.views.methods(), **self.uploads.methods()},
+            more_methods={**self.views.methods(), **self.uploads.methods(), **self._sessions.methods()},
             open_connection=lambda: f"ws://127.0.0.1:{self._port}/link?ticket={self._sockets.ticket()}",
             on_call=self._called,
         )
@@ -220,6 +224,10 @@ class SlackSimulator:
     def status(self, channel_id: str, thread_ts: str) -> str:
         """Read the status line of a thread; empty when there is none."""
         return self._workspace.status(channel_id, thread_ts)
+
+    def session(self, channel_id: str, thread_ts: str) -> str:
+        """Read the state of the agent's session in a thread; empty when there is none."""
+        return self._sessions.states.get((channel_id, thread_ts), "")
 
     async def wait(self, condition: Callable[[], object], timeout: float = 5) -> None:  # noqa: ASYNC109  a test reads best so
         """Return when the condition holds; raises TimeoutError with the last calls after `timeout` seconds."""
@@ -350,11 +358,18 @@ class SlackSimulator:
         self._workspace.add(Channel(id=channel_id, name=name, kind=kind, members=members))
         return channel_id
 
-    def add_user(self, name: str) -> str:
-        """Make a person with a DM with the bot, in every public channel; answers the id."""
+    def add_user(self, name: str, *, guest: bool = False) -> str:
+        """Make a person with a DM with the bot, in every public channel, a `guest` of this workspace or not; answers
+        the id."""
         user_id = f"U{len(self._workspace.users):05d}{name.upper()[:4]}"
         self._workspace.users[user_id] = User(
-            id=user_id, name=name, real_name=name.title(), display_name=name, team_id=world.TEAM_ID, color="808000"
+            id=user_id,
+            name=name,
+            real_name=name.title(),
+            display_name=name,
+            team_id=world.TEAM_ID,
+            color="808000",
+            is_restricted=guest,
         )
         room = world.direct(user_id)
         self._workspace.channels[room.id] = room
@@ -362,6 +377,17 @@ class SlackSimulator:
             if channel.kind is Kind.CHANNEL:
                 channel.members.add(user_id)
         return user_id
+
+    def dismiss(self, user_id: str) -> None:
+        """Let somebody leave the workspace, and so every channel."""
+        self._workspace.users[user_id] = replace(self._workspace.users[user_id], deleted=True)
+        for channel in self._workspace.channels.values():
+            channel.members = channel.members - {user_id}
+
+    def join(self, user_id: str, channel_id: str, *, leave: bool = False) -> None:
+        """Let somebody into a channel, or out of it."""
+        channel, who = self._workspace.channels[channel_id], {self._workspace.users[user_id].id}
+        channel.members = channel.members - who if leave else channel.members | who
 
     def change_channel(self, channel_id: str, *, archived: bool = False, with_bot: bool = True) -> None:
         """Archive a channel or open it again, and let the bot in or out."""

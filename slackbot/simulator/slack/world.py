@@ -14,6 +14,7 @@ OTHER_TEAM_ID: Final = "T000GLOBEX"
 APP_ID: Final = "A00000SIM1"
 BOT_USER_ID: Final = "U0000AGENT"
 BOT_ID: Final = "B0000AGENT"
+OPERATORS_ID: Final = "S0OPERATOR"
 
 BOT_TOKEN: Final = "xoxb-sim-1111111111-acme"  # noqa: S105  opens nothing but the simulator
 APP_TOKEN: Final = "xapp-sim-1-A00000SIM1-acme"  # noqa: S105  opens nothing but the simulator
@@ -53,6 +54,7 @@ def rooms() -> list[Channel]:
             kind=Kind.GROUP,
             members={"U00000ADA", "U0000OLGA", BOT_USER_ID},
         ),
+        Channel(id="C0SUPPORT", name="support", kind=Kind.GROUP, members={"U0000OLGA", BOT_USER_ID}),
         Channel(id="G0000MPIM", name="mpim", kind=Kind.MPIM, members={"U00000ADA", "U00000BEN", BOT_USER_ID}),
         *(direct(user.id) for user in people() if not user.is_bot),
     ]

@@ -5,6 +5,7 @@ import { Composer } from "./composer.js";
 import { deedsOf } from "./deeds.js";
 import { Drawer } from "./drawer.js";
 import { el } from "./dom.js";
+import { refreshDates } from "./entities.js";
 import { Modals } from "./modals.js";
 import { Pane } from "./pane.js";
 import { addressOf, parse } from "./places.js";
@@ -13,6 +14,7 @@ import { Workspace } from "./state.js";
 import { directory, drawChannel, drawSidebar, drawThread } from "./views.js";
 import { announce } from "./voice.js";
 
+const DATES_MILLISECONDS = 15_000;
 const LOADING_MILLISECONDS = 1000;
 const TOAST_MILLISECONDS = 6000;
 const FLASH = [{ background: "var(--loud-soft)" }, { background: "transparent" }];
@@ -249,3 +251,4 @@ function markRead() {
 
 document.addEventListener("visibilitychange", () => app.reads && draw());
 setInterval(() => workspace.loading && draw(), LOADING_MILLISECONDS);
+setInterval(refreshDates, DATES_MILLISECONDS);

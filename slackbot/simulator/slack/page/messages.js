@@ -72,7 +72,7 @@ function renderMessage(message, follows, below, context) {
   return el(
     "li",
     { class: kinds.filter(Boolean).join(" ") },
-    follows ? el("span", { class: "gutter" }, time(message)) : avatar(user),
+    follows ? el("span", { class: "gutter" }, time(message)) : avatar(directory.users.get(message.face) ?? { ...user, name }),
     el("div", { class: "content" }, whisper, byline, body, shared(message.files), reactions(message, directory), below),
     tools(message, context),
   );

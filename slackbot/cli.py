@@ -1,4 +1,4 @@
-"""The command line: ``run``, ``demo``, ``probe``, ``migrate``, ``feedback``.
+"""The command line: ``run``, ``demo``, ``probe``, ``migrate``, ``feedback``, ``handovers``.
 
 Everything heavy is imported by the command that needs it, so that ``--help`` and ``--version`` answer at once.
 """
@@ -9,9 +9,9 @@ import argparse
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slackbot import __version__
 
@@ -90,12 +90,26 @@ def _parser() -> argparse.ArgumentParser:
     form = feedback.add_mutually_exclusive_group()
     form.add_argument("--json", dest="form", action="store_const", const="json", help="print one JSON object a line")
     form.add_argument("--csv", dest="form", action="store_const", const="csv", help="print CSV with a header")
-    feedback.add_argument(
+    _add_newest(feedback)
+    feedback.set_defaults(command=_feedback, form="table")
+
+    handovers = commands.add_parser(
+        "handovers",
+        help="list who asked for a human, and how long that took",
+        description="List the handovers in DATABASE_URL, newest first, or show one with all its steps.",
+    )
+    handovers.add_argument("id", metavar="ID", nargs="?", type=_many, help="show this one")
+    handovers.add_argument("--json", action="store_true", help="print one JSON object a line")
+    _add_newest(handovers)
+    handovers.set_defaults(command=_handovers)
+    return parser
+
+
+def _add_newest(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--since", metavar="DATE", type=_since, help="only from this day on (UTC): 2026-11-01, or 7d for 7 days ago"
     )
-    feedback.add_argument("--limit", metavar="N", type=_many, help="only the newest N")
-    feedback.set_defaults(command=_feedback, form="table")
-    return parser
+    command.add_argument("--limit", metavar="N", type=_many, help="only the newest N")
 
 
 def _add_probe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -175,9 +189,22 @@ def _migrate(_arguments: argparse.Namespace) -> None:
 
 
 def _feedback(arguments: argparse.Namespace) -> None:
+    from slackbot.feedback import listed
+
+    _print_stored(lambda url: listed(url, arguments.since, arguments.limit, arguments.form))
+
+
+def _handovers(arguments: argparse.Namespace) -> None:
+    from slackbot.handover_report import reported
+
+    wanted = {"since": arguments.since, "limit": arguments.limit, "handover_id": arguments.id}
+    _print_stored(lambda url: reported(url, **wanted, as_json=arguments.json))
+
+
+def _print_stored(read: Callable[[str], Coroutine[Any, Any, str]]) -> None:
+    """Print what is read from the database, if that has the tables for it."""
     from slackbot import logs
     from slackbot.config import load_common_settings
-    from slackbot.feedback import listed
     from slackbot.store import StoreError
     from slackbot.store.migrate import is_current
 
@@ -186,7 +213,7 @@ def _feedback(arguments: argparse.Namespace) -> None:
     url = settings.database_url.get_secret_value()
     if not is_current(url):
         raise StoreError(f"{settings.database_shown} lacks the tables of this version: run slackbot migrate")
-    if text := asyncio.run(listed(url, arguments.since, arguments.limit, arguments.form)):
+    if text := asyncio.run(read(url)):
         with contextlib.suppress(BrokenPipeError):  # head has seen enough
             print(text)
 

@@ -14,8 +14,9 @@ import pytest
 import slackbot
 from slackbot import cli
 from slackbot.errors import ChatError
+from slackbot.store import Timers
 from slackbot.store.migrate import upgrade
-from tests.stored import accept, claimed, message, stores
+from tests.stored import accept, claimed, message, stores, thread_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,8 +49,8 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    for command in ("run", "demo", "migrate", "feedback"):
-        assert f"\n    {command} " in text
+    for command in ("run", "demo", "migrate", "feedback", "handovers"):
+        assert f"\n    {command}" in text
 
 
 def test_version_and_help_import_nothing_heavy(tmp_path: Path) -> None:
@@ -90,13 +91,15 @@ def test_wrong_command_line(tmp_path: Path) -> None:
         (("feedback", "--limit", "0"), "'0' is not a number from 1 up"),
         (("feedback", "--limit", "ten"), "'ten' is not a number from 1 up"),
         (("feedback", "--json", "--csv"), "not allowed with argument"),
+        (("handovers", "newest"), "'newest' is not a number from 1 up"),
+        (("handovers", "--since", "soon"), "'soon' is neither"),
     ):
         done = run(*arguments, cwd=tmp_path)
         assert done.returncode == 2
         assert words in done.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "migrate", "feedback"])
+@pytest.mark.parametrize("command", ["run", "migrate", "feedback", "handovers"])
 def test_wrong_settings(command: str, tmp_path: Path) -> None:
     """Wrong settings are listed on stderr without a traceback, exit code 2."""
     done = run(command, cwd=tmp_path, DATABASE_URL="mysql://me:secret@host/db")
@@ -164,6 +167,35 @@ def test_feedback(tmp_path: Path) -> None:
         assert words in done.stdout
 
 
+def test_handovers(tmp_path: Path) -> None:
+    """It needs no tokens, lists, shows one and says when there is none."""
+    url = "sqlite:///bot.db"
+    assert "run slackbot migrate" in run("handovers", cwd=tmp_path, DATABASE_URL=url).stderr
+    upgrade(f"sqlite:///{tmp_path / 'bot.db'}")
+    done = run("handovers", cwd=tmp_path, DATABASE_URL=url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "no handovers\n", "")
+    asyncio.run(_taken(f"sqlite:///{tmp_path / 'bot.db'}", 3))
+    for arguments, lines, words in (
+        ((), 5, "3 listed: 3 open"),
+        (("--since", "1d", "--limit", "2", "--json"), 2, '"operator": "U8"'),
+        (("--since", "2999-01-01", "--json"), 0, ""),
+        (("2",), 14, "take_over"),
+    ):
+        done = run("handovers", *arguments, cwd=tmp_path, DATABASE_URL=url)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(done.stdout.splitlines()) == lines
+        assert words in done.stdout
+    done = run("handovers", "9", cwd=tmp_path, DATABASE_URL=url)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "slackbot: there is no handover 9\n")
+
+
+async def _taken(url: str, handovers: int) -> None:
+    async with stores(url, 1) as [store]:
+        for at in range(handovers):
+            await accept(store, message(at))
+            assert (await store.take_over(thread_of(message(at)), "U8", Timers())).done
+
+
 async def _rated(url: str, opinions: int) -> None:
     async with stores(url, 1) as [store]:
         await accept(store, message(1))
@@ -192,7 +224,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.main(["migrate"]) == 130
 
 
-@pytest.mark.parametrize("command", ["run", "migrate", "feedback"])
+@pytest.mark.parametrize("command", ["run", "migrate", "feedback", "handovers"])
 def test_exit_code_of_wrong_settings(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,11 +18,12 @@ from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.engine import Engine
 
 from slackbot.domain import PartRecord
-from slackbot.store import Counts, Pressed, StoreError
+from slackbot.routing import Relay
+from slackbot.store import Counts, Pressed, StoreError, Timers
 from slackbot.store.migrate import current, downgrade, is_current, newest, upgrade
 from slackbot.store.models import Base
 from tests.databases import Raw
-from tests.stored import claimed, stores
+from tests.stored import accept, claimed, message, stores, thread_of
 
 
 def engine(url: str) -> Engine:
@@ -61,7 +62,7 @@ def index_definitions(url: str) -> list[str]:
     query = (
         "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
         if url.startswith("sqlite")
-        else "SELECT indexdef FROM pg_indexes WHERE tablename IN ('conversations', 'turns', 'parts', 'feedback')"
+        else "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
     )
     opened = engine(url)
     with opened.connect() as connection:
@@ -105,7 +106,7 @@ async def test_rows_of_an_earlier_version_live_on(empty_database_url: str) -> No
         assert (turn.ts, turn.text, turn.waited, turn.stopped_by, turn.shown) == ("3.0", "words", False, None, False)
         assert await store.parts(1) == [PartRecord(0, "1.5")]
         assert await store.request_stop(turn.id, "T1", "C1", "U1") is Pressed.DONE
-        assert await store.retry(2, "T1", "C1", "U1") is Pressed.DONE
+        assert await store.retry(2, "T1", "C1", "U1") is Pressed.WAITS
         assert await store.rate(1, "T1", "C1", "U1", good=True)
         assert (await store.counts()) == Counts(queued=2, running=1)
     downgrade(empty_database_url, "0001")
@@ -130,6 +131,24 @@ def test_a_replica_of_the_version_before_goes_on(database_url: str, sql: Raw) ->
         " available_at, accepted_at) VALUES (1, 'T1', 'C1', '1.0', 'U1', 'ask', 'queued', 1 = 0, 1, 5, 5)"
     )
     assert sql("SELECT waited, stopped_by, shown_at FROM turns") == [(False, None, None)]
+    assert sql("SELECT handover_id, from_operator, again FROM turns") == [(None, False, False)]
+
+
+async def test_what_was_relayed_is_context_to_the_version_before(database_url: str, sql: Raw) -> None:
+    """Taken back, no turn is of a kind that it does not know, and no words are lost."""
+    async with stores(database_url, 1) as [store]:
+        handed = await store.take_over(thread_of(message(1)), "U8", Timers())
+        assert handed.handover is None
+        await accept(store, message(1))
+        handed = await store.take_over(thread_of(message(1)), "U8", Timers())
+        assert handed.done
+        await accept(store, message(2, thread=1), Relay())
+    downgrade(database_url, "0003")
+    assert sql("SELECT kind, state, text FROM turns ORDER BY ts") == [
+        ("context", "done", "message 1"),
+        ("context", "done", "message 2"),
+    ]
+    upgrade(database_url)
 
 
 def test_whether_a_database_is_current_is_told_without_making_one(empty_database_url: str, tmp_path: Path) -> None:

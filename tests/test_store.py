@@ -163,6 +163,35 @@ async def test_the_agents_conversation_is_bound_and_forgotten(store: Store) -> N
     )
 
 
+async def test_the_conversation_remembers_its_files(store: Store) -> None:
+    """From the moment it has them, however the turn ends, until another conversation begins."""
+    await accept(store, message(1))
+    turn = await claimed(store)
+    await store.bind(turn.conversation.id, "c-1")
+    await store.mark_sent(turn.conversation.id, {"F2", "F1"})
+    await store.fail(turn.id, "me", "agent")
+    await accept(store, message(2))
+    await accept(store, message(3, thread=1))
+    [_, again] = await drain(store)
+    assert again.conversation.sent_files == {"F1", "F2"}
+    await store.finish(again.id, "me")
+    await store.bind(turn.conversation.id, "c-2")
+    await accept(store, message(4, thread=1))
+    assert (await claimed(store)).conversation.sent_files == frozenset()
+
+
+async def test_what_is_left_to_be_done_is_remembered(store: Store) -> None:
+    """A turn that comes back says what its answer still needs."""
+    await accept(store, message(1))
+    turn = await claimed(store)
+    assert (turn.shown, turn.ending) == (False, "")
+    await store.mark_submitted(turn.id, "me")
+    assert await store.mark_shown(turn.id, "me", "sharing")
+    await store.postpone(turn.id, "me", 0.0)
+    again = await claimed(store)
+    assert (again.shown, again.ending) == (True, "sharing")
+
+
 async def test_parts_are_kept_in_order_and_replaced(store: Store) -> None:
     """Recording a part again takes the place of the earlier one; dropping forgets the tail."""
     await accept(store, message(1))

@@ -12,12 +12,13 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from slackbot.domain import MessageDeleted, MessageEdited
-from slackbot.store import Changed, Store
+from slackbot.domain import ChannelKind, HandoverReason, MessageDeleted, MessageEdited, MessageRef, Move, TurnKind
+from slackbot.store import Changed, Store, Timers
 from tests.databases import Raw
-from tests.stored import accept, claimed, message, ts
+from tests.stored import accept, claimed, drain, message, ts
 
 TURNS = 20_000
+_TABLES = "turns|parts|conversations|feedback|handovers|handover_transitions|handover_signals"
 
 
 @pytest.fixture
@@ -54,6 +55,17 @@ def history(sql: Raw) -> None:
     sql('INSERT INTO parts (turn_id, "index", ts, placeholder) SELECT id, 0, ts, id < 0 FROM turns')
     insert = "INSERT INTO feedback (turn_id, user_id, good, given_at) "
     sql(insert + "SELECT id, 'U1', id > 0, id FROM turns WHERE state = 'done'")
+    # Five handovers of each thread, all over and shown, with three steps each.
+    insert = (
+        "INSERT INTO handovers (conversation_id, state, reason, asker_id, opened_at, ended_at, card_channel_id,"
+        " card_ts, quiet_since, told, untold) "
+    )
+    values = "SELECT 1 + n %% 2000, 'returned', 'user', 'U1', n, n, 'C9', '17' || n, n, 3 * n, n < 0 FROM numbers"
+    sql((insert + numbers + values) if sql.on_sqlite else (numbers + insert + values), TURNS // 2)
+    for move, after in (("ask", "requested"), ("claim", "human"), ("hand_back", "returned")):
+        insert = 'INSERT INTO handover_transitions (handover_id, move, "before", "after", actor_id, at) '
+        sql(insert + "SELECT id, %s, %s, %s, 'U8', id FROM handovers", move, after, after)
+    sql("INSERT INTO handover_signals SELECT conversation_id, 'key ' || id FROM handovers")
     sql("COMMIT")
     if not sql.on_sqlite:
         # Soon after, PostgreSQL would do so itself.
@@ -91,8 +103,8 @@ def explain(database_url: str, sql: Raw) -> Callable[[str, Any], str]:
 def reads_a_table(plan: str) -> bool:
     """Whether a table is read from end to end. Walking the index of what is queued is what a queue is for."""
     return any(
-        re.match(r"SCAN (turns|parts|conversations|feedback)(?!.*INDEX ix_turns_(queued|leases))", line.strip())
-        or re.search(r"Seq Scan on (turns|parts|conversations|feedback)", line)
+        re.match(rf"SCAN ({_TABLES})(?!.*INDEX ix_(turns_queued|turns_leases|handovers_wake))", line.strip())
+        or re.search(rf"Seq Scan on ({_TABLES})", line)
         for line in plan.splitlines()
     )
 
@@ -129,6 +141,63 @@ async def test_every_statement_of_a_turn_uses_indexes(store: Store, explain: Cal
         assert not reads_a_table(plan), f"{statement}\n{plan}"
         explained += 1
     assert explained >= 20
+
+
+@pytest.mark.usefixtures("history")
+async def test_every_statement_of_a_handover_uses_indexes(
+    store: Store, sql: Raw, explain: Callable[[str, Any], str]
+) -> None:
+    """From the call to the end, with what is relayed and shown meanwhile, no statement reads a table from end to
+    end."""
+    timers = Timers(1, 2, 3, 4)
+    with heard() as statements:
+        await accept(store, message(1))
+        await accept(store, message(2, thread=1))
+        turn = await claimed(store)
+        assert await store.hold(turn.thread, "U8", 60)
+        await store.release_hold(turn.thread)
+        place = {"actor_id": "U1", "asker_id": "U1", "key": "key"}
+        handed = await store.ask_for_human(
+            turn.thread, ChannelKind.CHANNEL, reason=HandoverReason.USER, timers=timers, **place
+        )
+        assert handed.handover is not None
+        [due] = await store.due_handovers("me", 30)
+        card = MessageRef("C9", ts(500))
+        await store.handover_told(due.handover.id, "me", due.untold[-1].id, card, None, timers)
+        await store.handover_of_card("T1", card)
+        await store.take_over(turn.thread, "U8", timers)
+        await store.operator_spoke(due.handover.id, timers)
+        await store.accept_relay(message(3, channel="C9"), due.handover.id, from_operator=True)
+        await store.finish(turn.id, "me")
+        sql("UPDATE turns SET state = 'done' WHERE state = 'queued' AND kind = 'ask'")
+        assert TurnKind.RELAY in [turn.kind for turn in await drain(store)]
+        await store.edit_message(MessageEdited("T1", "C9", ts(3), "new words"))
+        await store.open_handover(turn.thread)
+        await store.newest_handover(turn.conversation.id)
+        await store.end_handover(due.handover.id, "T1", Move.RESOLVE, "U8")
+        await store.take_over(turn.thread, "U8", timers)
+        await store.handovers(since=9_990, limit=20)
+        await store.handovers(handover_id=due.handover.id)
+    explained = 0
+    for statement, parameters in statements:
+        if not statement.startswith(("SELECT", "UPDATE", "DELETE")):
+            continue
+        plan = explain(statement, parameters)
+        print(statement, plan, sep="\n", end="\n\n")
+        assert not reads_a_table(plan), f"{statement}\n{plan}"
+        explained += 1
+    assert explained >= 40
+
+
+@pytest.mark.usefixtures("history")
+async def test_nothing_due_is_found_at_once(store: Store, explain: Callable[[str, Any], str]) -> None:
+    """Every process looks every few seconds: that is one look into a small index, without a lock."""
+    with heard() as statements:
+        assert await store.due_handovers("me", 30) == []
+    [(statement, parameters)] = [found for found in statements if "handovers" in found[0]]
+    plan = explain(statement, parameters)
+    print(plan)
+    assert "ix_handovers_wake" in plan
 
 
 @pytest.mark.usefixtures("history")

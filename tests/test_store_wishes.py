@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from slackbot.domain import Attachment, ContextMessage, MessageDeleted, MessageEdited, Notice, Turn
+from slackbot.domain import SHARING, Attachment, ContextMessage, MessageDeleted, MessageEdited, Notice, PartRecord, Turn
 from slackbot.routing import Decision, KeepAsContext, Say, StartAfresh
 from slackbot.store import Changed, Feedback, Pressed, Store, StoreError
 from tests.databases import Raw
@@ -119,6 +119,15 @@ async def test_slacks_own_stop_names_the_thread(store: Store) -> None:
     assert await store.request_stop_in(thread, "U1") == (Pressed.TOO_LATE, turn.id)
 
 
+async def test_a_stop_while_files_come_is_not_too_late(store: Store) -> None:
+    """The words stand, but what the agent made is still on its way."""
+    turn = await running(store)
+    await store.mark_shown(turn.id, "me", SHARING)
+    assert await store.request_stop(turn.id, "T1", "C1", "U1") is Pressed.DONE
+    await store.mark_shown(turn.id, "me", "stopped")
+    assert await store.request_stop(turn.id, "T1", "C1", "U1") is Pressed.TOO_LATE
+
+
 async def test_a_stop_is_noted_or_too_late_never_both(replicas: list[Store], sql: Raw) -> None:
     """Presses race the end of the words: who is told that it is done stands in the row, nobody else does."""
     outcomes: Counter[Pressed] = Counter()
@@ -144,6 +153,71 @@ async def test_retry_begins_as_if_nobody_had_stopped(store: Store) -> None:
     assert await store.retry(turn.id, "T1", "C1", "U1") is Pressed.DONE
     again = await claimed(store)
     assert (again.attempt, again.stopped_by, again.shown) == (2, None, False)
+
+
+async def test_a_retry_behind_a_running_question_waits(store: Store) -> None:
+    """It is queued all the same; what runs in other threads, and talk, hold nothing up."""
+    turn = await running(store)
+    await store.fail(turn.id, "me", "agent")
+    await accept(store, message(2, thread=1))
+    other = await claimed(store)
+    await accept(store, message(3, channel="C2"))
+    elsewhere = await claimed(store)
+    assert await store.retry(turn.id, "T1", "C1", "U2") is Pressed.NOT_ASKER
+    assert await store.retry(turn.id, "T1", "C1", "U1") is Pressed.WAITS
+    assert await store.retry(turn.id, "T1", "C1", "U1") is Pressed.TOO_LATE
+    assert await drain(store) == []
+    await store.finish(other.id, "me")
+    assert (await claimed(store)).id == turn.id
+    await store.fail(elsewhere.id, "me", "agent")
+    assert await store.retry(elsewhere.id, "T1", "C2", "U1") is Pressed.DONE
+
+
+async def test_what_was_stopped_is_not_sent_to_the_agent(replicas: list[Store]) -> None:
+    """Presses race the sending: a stop that is noted first wins, and its turn has nothing submitted."""
+    sent = 0
+    for at in range(40):
+        turn = await running(replicas[0], at)
+        pressing = asyncio.create_task(replicas[1].request_stop(turn.id, "T1", "C1", "U1"))
+        await asyncio.sleep(at / 20_000)
+        may_be_sent = await replicas[0].mark_submitted(turn.id, "me")
+        stops = await replicas[0].stops("me")
+        assert may_be_sent or stops == {turn.id: "U1"}
+        assert await pressing is Pressed.DONE
+        assert not await replicas[0].mark_submitted(turn.id, "me")
+        assert await replicas[0].stops("me") == {turn.id: "U1"}
+        assert await replicas[0].stops("other") == {}
+        await replicas[0].finish(turn.id, "me", "stopped")
+        assert await replicas[0].stops("me") == {}
+        sent += may_be_sent
+    print(sent)
+
+
+async def test_what_nobody_heard_goes_along_with_the_next_question(store: Store) -> None:
+    """A stop that came before the agent took the question forgets its words alone."""
+    await accept(store, message(1, user="U2"), KeepAsContext())
+    await accept(store, message(2, thread=1))
+    turn = await claimed(store)
+    await store.bind(turn.conversation.id, "conversation-1", needs_past=True)
+    await store.mark_submitted(turn.id, "me")
+    assert await store.finish(turn.id, "me", "stopped", heard=False)
+    for heard in (True, False):
+        await accept(store, message(3 if heard else 4, thread=1))
+        turn = await claimed(store)
+        assert turn.conversation.needs_past is heard
+        assert [said.ts for said in await store.context_for(turn)] == ([ts(1)] if heard else [])
+        await store.mark_submitted(turn.id, "me")
+        await store.finish(turn.id, "me")
+
+
+async def test_the_newest_try_of_a_turn_is_known(store: Store) -> None:
+    """Whoever holds it, and whether it waits or runs or has ended."""
+    turn = await running(store)
+    assert await store.attempt_of(turn.id) == 1
+    await store.fail(turn.id, "me", "agent")
+    await store.retry(turn.id, "T1", "C1", "U1")
+    assert await store.attempt_of(turn.id) == 2
+    assert await store.attempt_of(turn.id + 1) is None
 
 
 async def test_the_end_of_a_turn_may_have_a_name(store: Store, sql: Raw) -> None:
@@ -186,10 +260,10 @@ async def test_a_question_that_waits_takes_the_new_words(store: Store) -> None:
     turn = await claimed(store)
     assert turn.text == "third thoughts"
     await store.fail(turn.id, "me", "agent")
-    assert await store.edit_message(edited(1, "unheard")) is Changed.TOO_LATE
-    await store.retry(turn.id, "T1", "C1", "U1")
     assert await store.edit_message(edited(1, "fourth thoughts")) is Changed.USED
-    assert (await claimed(store)).text == "fourth thoughts"
+    await store.retry(turn.id, "T1", "C1", "U1")
+    assert await store.edit_message(edited(1, "fifth thoughts")) is Changed.USED
+    assert (await claimed(store)).text == "fifth thoughts"
 
 
 async def test_what_goes_along_takes_the_new_words_too(store: Store) -> None:
@@ -208,7 +282,7 @@ async def test_what_goes_along_takes_the_new_words_too(store: Store) -> None:
     assert await store.drop_message(deleted(1)) is Changed.TOO_LATE
 
 
-@pytest.mark.parametrize("end", ["running", "submitted", "done", "failed", "resumed"])
+@pytest.mark.parametrize("end", ["running", "submitted", "done", "resumed"])
 async def test_edits_and_deletions_leave_a_question_alone_that_has_begun(store: Store, sql: Raw, end: str) -> None:
     """Its row stays as it is, also while a submitted one waits to be gone on with."""
     turn = await running(store)
@@ -218,8 +292,6 @@ async def test_edits_and_deletions_leave_a_question_alone_that_has_begun(store: 
         await store.postpone(turn.id, "me", 60)
     if end == "done":
         await store.finish(turn.id, "me")
-    if end == "failed":
-        await store.fail(turn.id, "me", "agent")
     before = sql("SELECT * FROM turns")
     assert await store.edit_message(edited(1)) is Changed.TOO_LATE
     assert await store.drop_message(deleted(1)) is Changed.TOO_LATE
@@ -248,6 +320,27 @@ async def test_a_deleted_question_gets_no_answer_and_holds_nobody_up(store: Stor
     assert (await claimed(store)).ts == ts(3)
     assert sql("SELECT text, attachments, owner FROM turns WHERE error = 'deleted'") == [(None, None, None)]
     assert (await accept(store, message(2, thread=1))).duplicate
+
+
+async def test_a_failed_question_takes_new_words_but_is_not_taken_back(store: Store, sql: Raw) -> None:
+    """Its answer stands in the thread with Retry, which asks what the message says by then; so while that waits."""
+    turn = await running(store)
+    await store.record_part(turn.id, PartRecord(0, "5.0"))
+    await store.fail(turn.id, "me", "agent")
+    assert await store.edit_message(edited(1)) is Changed.USED
+    assert await store.drop_message(deleted(1)) is Changed.TOO_LATE
+    assert sql("SELECT state, error, text FROM turns") == [("failed", "agent", "new words")]
+    await store.retry(turn.id, "T1", "C1", "U1")
+    assert await store.drop_message(deleted(1)) is Changed.TOO_LATE
+    assert (await claimed(store)).text == "new words"
+
+
+async def test_a_question_that_was_given_back_can_be_taken_back(store: Store) -> None:
+    """As long as nothing was said to it, a further attempt is like the first."""
+    turn = await running(store)
+    await store.postpone(turn.id, "me", 0)
+    assert await store.drop_message(deleted(1)) is Changed.USED
+    assert await drain(store) == []
 
 
 async def test_a_deleted_message_does_not_count_as_written(store: Store) -> None:

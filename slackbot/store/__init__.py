@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from slackbot.store.errors import DatabaseInUse, StoreError
 from slackbot.store.store import Store
-from slackbot.store.values import Accepted, Changed, Counts, Feedback, Pressed
+from slackbot.store.values import Accepted, Changed, Counts, Due, Feedback, Handed, HandoverRecord, Pressed, Timers
 
-__all__ = ["Accepted", "Changed", "Counts", "DatabaseInUse", "Feedback", "Pressed", "Store", "StoreError"]
+__all__ = [
+    "Accepted",
+    "Changed",
+    "Counts",
+    "DatabaseInUse",
+    "Due",
+    "Feedback",
+    "Handed",
+    "HandoverRecord",
+    "Pressed",
+    "Store",
+    "StoreError",
+    "Timers",
+]

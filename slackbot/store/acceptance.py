@@ -13,7 +13,9 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    delete,
     exists,
+    false,
     func,
     literal_column,
     not_,
@@ -23,15 +25,29 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from slackbot.domain import Attachment, ChannelKind, Conversation, InboundMessage, ThreadKey, TurnKind, TurnState
-from slackbot.routing import Decision, Ignore, KeepAsContext, RunTurn, Say, StartAfresh, ThreadFacts
+from slackbot.domain import Attachment, ChannelKind, InboundMessage, ThreadKey, TurnKind, TurnState
+from slackbot.routing import (
+    CallHuman,
+    Decision,
+    Ignore,
+    KeepAsContext,
+    Order,
+    Relay,
+    RunTurn,
+    Say,
+    StartAfresh,
+    ThreadFacts,
+)
+from slackbot.store import rows
 from slackbot.store.engine import Database
 from slackbot.store.models import (
     ConversationRow,
+    HandoverRow,
     PartRow,
     TurnRow,
     epoch_now,
     is_deleted,
+    is_open,
     is_ordered,
     is_queued,
     is_running,
@@ -40,6 +56,8 @@ from slackbot.store.values import Accepted
 
 Decide: TypeAlias = Callable[[ThreadFacts], Decision]
 
+_WITH_WORDS = frozenset({TurnKind.ASK, TurnKind.CONTEXT, TurnKind.RELAY})
+
 RATE_WINDOW = 60.0
 """Seconds over which a person's questions are counted."""
 
@@ -47,11 +65,12 @@ RATE_WINDOW = 60.0
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A message at the door. ``decide`` runs in another thread, with a transaction open: it must be quick and must
-    not touch anything shared."""
+    not touch anything shared. ``from_operator``: it was written in a handover's card."""
 
     message: InboundMessage
     thread: ThreadKey
     decide: Decide
+    from_operator: bool = False
 
 
 def take_in(database: Database, connection: Connection, arrival: Arrival) -> Accepted:
@@ -61,13 +80,16 @@ def take_in(database: Database, connection: Connection, arrival: Arrival) -> Acc
     row = connection.execute(_KNOWN, {**thread, "ts": message.ts, "user_id": message.user_id}).one()
     if row.stored is not None:
         return _duplicate(row.stored)
-    decision = arrival.decide(_facts(row, key))
+    facts = _facts(row)
+    decision = arrival.decide(facts)
     if isinstance(decision, Ignore):
         return Accepted(decision)
     conversation_id = row.conversation_id
     if conversation_id is None:
         conversation_id = _start_conversation(database, connection, thread, message.channel_kind)
     kind, notice = _kind(decision)
+    handover = facts.handover
+    speaks_for_us = kind is TurnKind.CONTEXT and handover is not None and handover.operator_id == message.user_id
     waiting = kind in {TurnKind.ASK, TurnKind.RESET} and bool(row.busy)
     values = {
         "conversation_id": conversation_id,
@@ -77,17 +99,23 @@ def take_in(database: Database, connection: Connection, arrival: Arrival) -> Acc
         "user_id": message.user_id,
         "kind": kind.value,
         "state": (TurnState.DONE if kind is TurnKind.CONTEXT else TurnState.QUEUED).value,
-        "text": message.text if kind in {TurnKind.ASK, TurnKind.CONTEXT} else None,
+        "text": message.text if kind in _WITH_WORDS and not isinstance(decision, Order) else None,
         "attachments": stored_attachments(message.attachments),
         "notice": notice,
         "is_reply": message.is_reply,
         "attempt": 1,
         "waited": waiting,
+        "handover_id": row.handover_id if kind is TurnKind.RELAY else None,
+        "from_operator": arrival.from_operator or speaks_for_us,
     }
     turn_id = connection.execute(database.insert_new(TurnRow), values).scalar_one_or_none()
     if turn_id is None:
         # Another replica committed the same message since we looked.
         return _duplicate(None)
+    if connection.execute(_OPEN, {"conversation": conversation_id}).scalar_one_or_none() != row.handover_id:
+        # A handover began or ended since we looked. Now that a row refers to the conversation, none can.
+        connection.execute(delete(TurnRow).where(TurnRow.id == turn_id))
+        return take_in(database, connection, arrival)
     if isinstance(decision, Say) and decision.mention_only is not None:
         connection.execute(
             update(ConversationRow)
@@ -105,7 +133,9 @@ def _duplicate(turn_id: int | None) -> Accepted:
     return Accepted(Ignore("already stored"), duplicate=True, turn_id=turn_id)
 
 
-def _kind(decision: RunTurn | KeepAsContext | Say | StartAfresh) -> tuple[TurnKind, str | None]:
+def _kind(
+    decision: RunTurn | KeepAsContext | Say | StartAfresh | Relay | CallHuman | Order,
+) -> tuple[TurnKind, str | None]:
     match decision:
         case RunTurn():
             return TurnKind.ASK, None
@@ -113,7 +143,9 @@ def _kind(decision: RunTurn | KeepAsContext | Say | StartAfresh) -> tuple[TurnKi
             return TurnKind.RESET, None
         case Say(notice=notice):
             return TurnKind.NOTICE, notice.value
-        case KeepAsContext():
+        case Relay():
+            return TurnKind.RELAY, None
+        case KeepAsContext() | CallHuman() | Order():
             return TurnKind.CONTEXT, None
 
 
@@ -141,7 +173,7 @@ _IS_THREAD = and_(
 )
 
 
-def _known() -> Select[Any]:
+def _known() -> Select[*tuple[Any, ...]]:
     """Everything that a decision needs, in one round trip. Each part is a look into an index."""
     asked, turn = aliased(TurnRow), aliased(TurnRow)
     here = and_(turn.conversation_id == ConversationRow.id, not_(is_deleted(turn)))
@@ -156,7 +188,10 @@ def _known() -> Select[Any]:
     last_part = select(func.max(PartRow.ts)).where(PartRow.turn_id == asked.id).correlate(asked).scalar_subquery()
     ended = asked.state.in_([TurnState.DONE.value, TurnState.FAILED.value])
     answered_at = case((ended, func.coalesce(last_part, asked.ts)), else_=asked.ts)
-    wrote_since = exists().where(here, turn.ts > answered_at, turn.user_id != asked.user_id)
+    # Humans who stood in for the agent count as little as the agent.
+    wrote_since = exists().where(
+        here, turn.ts > answered_at, turn.user_id != asked.user_id, turn.from_operator.is_(false())
+    )
     runs = exists().where(here, is_running(turn), is_ordered(turn))
     queued_before = exists().where(here, is_queued(turn), is_ordered(turn), turn.ts < bindparam("ts"))
     stored = select(turn.id).where(
@@ -172,10 +207,8 @@ def _known() -> Select[Any]:
     always = select(literal_column("1").label("one")).subquery()
     return (
         select(
-            ConversationRow.id.label("conversation_id"),
-            ConversationRow.channel_kind,
-            ConversationRow.agent_conversation_id,
-            ConversationRow.mention_only,
+            *rows.CONVERSATION,
+            *rows.HANDOVER,
             asked.user_id.label("last_asker"),
             wrote_since.correlate(ConversationRow, asked).label("others_wrote_since"),
             or_(runs.correlate(ConversationRow), queued_before.correlate(ConversationRow)).label("busy"),
@@ -184,27 +217,21 @@ def _known() -> Select[Any]:
         )
         .select_from(always)
         .outerjoin(ConversationRow, _IS_THREAD)
+        .outerjoin(HandoverRow, and_(HandoverRow.conversation_id == ConversationRow.id, is_open(HandoverRow)))
         .outerjoin(asked, asked.id == newest_ask)
     )
 
 
 # Built once: building it takes ten times as long as running it.
 _KNOWN = _known()
+_OPEN = select(HandoverRow.id).where(HandoverRow.conversation_id == bindparam("conversation"), is_open(HandoverRow))
 
 
-def _facts(row: Row[Any], thread: ThreadKey) -> ThreadFacts:
-    conversation = None
-    if row.conversation_id is not None:
-        conversation = Conversation(
-            id=row.conversation_id,
-            thread=thread,
-            channel_kind=ChannelKind(row.channel_kind),
-            agent_conversation_id=row.agent_conversation_id,
-            mention_only=row.mention_only,
-        )
+def _facts(row: Row[Any]) -> ThreadFacts:
     return ThreadFacts(
-        conversation=conversation,
+        conversation=None if row.conversation_id is None else rows.conversation(row),
         last_asker=row.last_asker,
         others_wrote_since=bool(row.others_wrote_since),
         asks_last_minute=row.asks,
+        handover=None if row.handover_id is None else rows.handover(row),
     )

@@ -11,17 +11,26 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from slackbot.domain import (
-    Attachment,
-    ChannelKind,
-    Conversation,
     Notice,
-    ThreadKey,
     Turn,
     TurnKind,
     TurnState,
 )
+from slackbot.store import rows
 from slackbot.store.engine import Database
-from slackbot.store.models import ConversationRow, TurnRow, epoch_now, is_ordered, is_queued, is_running
+from slackbot.store.models import (
+    ConversationRow,
+    HandoverRow,
+    TurnRow,
+    epoch_now,
+    is_open,
+    is_ordered,
+    is_pending,
+    is_queued,
+    is_relay,
+    is_running,
+    is_speaking,
+)
 
 _RACES = 5
 """Lost races in a row after which a claim comes back with nothing; the next poll tries again."""
@@ -70,16 +79,34 @@ def _next_queued() -> ScalarSelect[int]:
     An older one of the thread counts even when it may not start yet: a postponed question keeps its place.
     """
     turn, other = aliased(TurnRow), aliased(TurnRow)
-    beside = and_(other.conversation_id == turn.conversation_id, is_ordered(other))
+    for_agent = turn.kind != TurnKind.RELAY.value
+    here = other.conversation_id == turn.conversation_id
+    beside = and_(here, is_ordered(other))
+    relayed = and_(here, is_relay(other), is_pending(other))
     # Not NOT EXISTS, which PostgreSQL may answer by reading every running turn first.
-    running = select(other.id).where(beside, is_running(other)).limit(1).scalar_subquery()
-    older = select(other.id).where(beside, is_queued(other), other.ts < turn.ts).limit(1).scalar_subquery()
+    waits_for = (
+        # People wait for the agent's words; not for it to settle afterwards.
+        select(other.id).where(beside, is_running(other), or_(for_agent, is_speaking(other))),
+        select(other.id).where(beside, is_queued(other), other.ts < turn.ts, for_agent),
+        select(other.id).where(relayed, or_(other.ts < turn.ts, other.state == TurnState.RUNNING.value)),
+        # One that was stopped has only to end visibly.
+        select(HandoverRow.id).where(
+            HandoverRow.conversation_id == turn.conversation_id,
+            is_open(HandoverRow),
+            for_agent,
+            turn.stopped_by.is_(None),
+        ),
+        select(ConversationRow.id).where(
+            ConversationRow.id == turn.conversation_id, ConversationRow.held_until > epoch_now(), for_agent
+        ),
+    )
+    free = [found.correlate(turn).limit(1).scalar_subquery().is_(None) for found in waits_for]
     return (
         select(turn.id)
         .where(
             is_queued(turn),
             turn.available_at <= epoch_now(),
-            or_(turn.kind == TurnKind.NOTICE.value, and_(running.is_(None), older.is_(None))),
+            or_(turn.kind == TurnKind.NOTICE.value, and_(*free)),
         )
         .order_by(turn.id)
         .limit(1)
@@ -97,6 +124,8 @@ def _taking(candidate: ScalarSelect[int]) -> ReturningUpdate[int]:
             state=TurnState.RUNNING.value,
             owner=bindparam("owner_name"),
             lease_until=epoch_now() + bindparam("lease_seconds", type_=Double),
+            # Whoever takes it reads its newest words.
+            again=False,
             attempt=case((crashed, TurnRow.attempt + 1), else_=TurnRow.attempt),
         )
         .returning(TurnRow.id)
@@ -121,16 +150,10 @@ _LOAD = (
         TurnRow.waited,
         TurnRow.stopped_by,
         TurnRow.shown_at,
-        ConversationRow.id.label("conversation_id"),
-        ConversationRow.team_id,
-        ConversationRow.channel_id,
-        ConversationRow.root_ts,
-        ConversationRow.channel_kind,
-        ConversationRow.agent_conversation_id,
-        ConversationRow.mention_only,
-        ConversationRow.needs_past,
-        ConversationRow.is_shared,
-        ConversationRow.sent_files,
+        TurnRow.error,
+        TurnRow.handover_id,
+        TurnRow.from_operator,
+        *rows.CONVERSATION,
     )
     .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
     .where(TurnRow.id == bindparam("turn_id"))
@@ -140,21 +163,12 @@ _LOAD = (
 def _turn(row: Row[*tuple[Any, ...]]) -> Turn:
     return Turn(
         id=row.id,
-        conversation=Conversation(
-            id=row.conversation_id,
-            thread=ThreadKey(row.team_id, row.channel_id, row.root_ts),
-            channel_kind=ChannelKind(row.channel_kind),
-            agent_conversation_id=row.agent_conversation_id,
-            mention_only=row.mention_only,
-            needs_past=row.needs_past,
-            is_shared=row.is_shared,
-            sent_files=frozenset(row.sent_files or ()),
-        ),
+        conversation=rows.conversation(row),
         kind=TurnKind(row.kind),
         ts=row.ts,
         user_id=row.user_id,
         text=row.text or "",
-        attachments=attachments(row.attachments),
+        attachments=rows.attachments(row.attachments),
         notice=Notice(row.notice) if row.notice else None,
         is_reply=row.is_reply,
         attempt=row.attempt,
@@ -163,8 +177,7 @@ def _turn(row: Row[*tuple[Any, ...]]) -> Turn:
         waited=row.waited,
         stopped_by=row.stopped_by,
         shown=row.shown_at is not None,
+        ending=row.error or "",
+        handover_id=row.handover_id,
+        from_operator=row.from_operator,
     )
-
-
-def attachments(stored: list[list[str]] | None) -> tuple[Attachment, ...]:
-    return tuple(Attachment(file_id, name) for file_id, name in stored or ())

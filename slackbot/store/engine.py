@@ -171,10 +171,13 @@ class Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that commits at the end of the block."""
-        with own_errors():
-            async with asyncio.timeout(OPERATION_SECONDS), self._turnstile, self._writer.begin() as connection:
-                yield connection
+        """A transaction that commits at the end of the block. A value it refuses is a ``StoreError`` too."""
+        try:
+            with own_errors():
+                async with asyncio.timeout(OPERATION_SECONDS), self._turnstile, self._writer.begin() as connection:
+                    yield connection
+        except (DataError, UnicodeError) as error:
+            raise StoreError(f"the database refuses a value: {type(error).__name__}") from error
 
     async def read(self, statement: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
         """The rows of one statement."""
@@ -182,14 +185,10 @@ class Database:
             return (await connection.execute(statement)).all()
 
     async def write(self, statement: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
-        """One statement as a transaction of its own, and the rows it returns. A value it refuses is a ``StoreError``
-        too."""
-        try:
-            async with self.writing() as connection:
-                result = await connection.execute(statement)
-                return result.all() if result.returns_rows else ()
-        except (DataError, UnicodeError) as error:
-            raise StoreError(f"the database refuses a value: {type(error).__name__}") from error
+        """One statement as a transaction of its own, and the rows it returns."""
+        async with self.writing() as connection:
+            result = await connection.execute(statement)
+            return result.all() if result.returns_rows else ()
 
     async def write_group(self, work: Callable[[Connection], Result]) -> Result:
         """One transaction of very many statements, in a thread. There a statement takes a tenth of the time on SQLite:

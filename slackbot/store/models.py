@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Text,
     UniqueConstraint,
+    and_,
     false,
     literal_column,
 )
@@ -22,6 +23,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, mapped_column
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+
+from slackbot.domain import SHARING
 
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
@@ -73,6 +76,7 @@ class ConversationRow(Base):
     is_shared: Mapped[bool]
     sent_files: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[float] = mapped_column(Double, default=epoch_now())
+    held_until: Mapped[float | None] = mapped_column(Double)
 
     # AUTOINCREMENT here and below: an id that Slack's buttons and metadata carry is never given to another row.
     __table_args__ = (UniqueConstraint("team_id", "channel_id", "root_ts"), {"sqlite_autoincrement": True})
@@ -107,6 +111,10 @@ class TurnRow(Base):
     waited: Mapped[bool] = mapped_column(server_default=false())
     stopped_by: Mapped[str | None] = mapped_column(Text)
     shown_at: Mapped[float | None] = mapped_column(Double)
+    # Without a foreign key: SQLite adds none to a table that is there.
+    handover_id: Mapped[int | None] = mapped_column(BigInteger)
+    from_operator: Mapped[bool] = mapped_column(server_default=false())
+    again: Mapped[bool] = mapped_column(server_default=false())
 
     # One message is one turn, whichever events bring it. Here and below the column that tells rows apart comes first:
     # then a database that knows nothing about its data yet still picks the right index.
@@ -138,6 +146,63 @@ class FeedbackRow(Base):
     given_at: Mapped[float] = mapped_column(Double, default=epoch_now())
 
 
+class HandoverRow(Base):
+    """A handover as it stands, its timer (``due``), and what its desk has still to do.
+
+    ``untold`` steps and the timer make one moment to look at it, ``wake_at``. ``owner`` is who shows it meanwhile.
+    """
+
+    __tablename__ = "handovers"
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    conversation_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("conversations.id"))
+    state: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    asker_id: Mapped[str] = mapped_column(Text)
+    operator_id: Mapped[str | None] = mapped_column(Text)
+    opened_at: Mapped[float] = mapped_column(Double, default=epoch_now())
+    claimed_at: Mapped[float | None] = mapped_column(Double)
+    first_word_at: Mapped[float | None] = mapped_column(Double)
+    ended_at: Mapped[float | None] = mapped_column(Double)
+    card_channel_id: Mapped[str | None] = mapped_column(Text)
+    card_ts: Mapped[str | None] = mapped_column(Text)
+    quiet_since: Mapped[float] = mapped_column(Double, default=epoch_now())
+    due: Mapped[str | None] = mapped_column(Text)
+    due_at: Mapped[float | None] = mapped_column(Double)
+    told: Mapped[int] = mapped_column(BigInteger)
+    untold: Mapped[bool]
+    wake_at: Mapped[float | None] = mapped_column(Double)
+    owner: Mapped[str | None] = mapped_column(Text)
+    lease_until: Mapped[float | None] = mapped_column(Double)
+
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy wants it so
+
+
+class TransitionRow(Base):
+    """One step of a handover."""
+
+    __tablename__ = "handover_transitions"
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    handover_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("handovers.id"))
+    move: Mapped[str] = mapped_column(Text)
+    before: Mapped[str | None] = mapped_column(Text)
+    after: Mapped[str] = mapped_column(Text)
+    actor_id: Mapped[str] = mapped_column(Text)
+    at: Mapped[float] = mapped_column(Double, default=epoch_now())
+
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy wants it so
+
+
+class SignalRow(Base):
+    """Something that is heeded once in a conversation: a call for a human, a question to an operator."""
+
+    __tablename__ = "handover_signals"
+
+    conversation_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("conversations.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+
+
 # --- the conditions that queries and partial indexes share: a database uses such an index only for the same words ---
 
 TurnLike: TypeAlias = type[TurnRow]
@@ -159,6 +224,20 @@ def is_ordered(turn: TurnLike) -> ColumnElement[bool]:
     return turn.kind.in_([literal_column("'ask'"), literal_column("'reset'")])
 
 
+def is_relay(turn: TurnLike) -> ColumnElement[bool]:
+    """What is shown on the other side of a handover: one at a time in a thread, too."""
+    return turn.kind == literal_column("'relay'")
+
+
+def is_pending(turn: TurnLike) -> ColumnElement[bool]:
+    return turn.state.in_([literal_column("'queued'"), literal_column("'running'")])
+
+
+def is_speaking(turn: TurnLike) -> ColumnElement[bool]:
+    """There may be more to show of its answer; afterwards it is only waited for that the agent has settled."""
+    return turn.shown_at.is_(None) | (turn.error == SHARING)
+
+
 def is_deleted(turn: TurnLike) -> ColumnElement[bool]:
     """Its message was taken away in Slack before its turn came."""
     return turn.error.is_not_distinct_from(DELETED)
@@ -166,7 +245,16 @@ def is_deleted(turn: TurnLike) -> ColumnElement[bool]:
 
 def is_kept_context(turn: TurnLike) -> ColumnElement[bool]:
     """What waits to go along with the next question of its thread."""
-    return (turn.kind == literal_column("'context'")) & turn.text.is_not(None)
+    return and_(
+        turn.kind.in_([literal_column("'context'"), literal_column("'relay'")]),
+        turn.state.in_([literal_column("'done'"), literal_column("'failed'")]),
+        turn.text.is_not(None),
+    )
+
+
+def is_open(handover: type[HandoverRow]) -> ColumnElement[bool]:
+    """The agent is silent: a human has the thread, or was asked for."""
+    return handover.state.in_([literal_column("'requested'"), literal_column("'human'")])
 
 
 def _index(
@@ -177,6 +265,8 @@ def _index(
 
 # Two replicas that claim two turns of one thread at the same moment: the second fails here.
 _index("uq_turns_running", TurnRow.conversation_id, unique=True, where=is_running(TurnRow) & is_ordered(TurnRow))
+_index("uq_turns_relaying", TurnRow.conversation_id, unique=True, where=is_running(TurnRow) & is_relay(TurnRow))
+_index("ix_turns_relays", TurnRow.conversation_id, TurnRow.ts, where=is_pending(TurnRow) & is_relay(TurnRow))
 _index("ix_turns_queued", TurnRow.id, where=is_queued(TurnRow))
 _index("ix_turns_queued_order", TurnRow.conversation_id, TurnRow.ts, where=is_queued(TurnRow) & is_ordered(TurnRow))
 _index("ix_turns_leases", TurnRow.lease_until, where=is_running(TurnRow))
@@ -184,3 +274,10 @@ _index("ix_turns_author", TurnRow.user_id, TurnRow.team_id, TurnRow.accepted_at)
 _index("ix_turns_context", TurnRow.conversation_id, TurnRow.ts, where=is_kept_context(TurnRow))
 _index("ix_turns_thread", TurnRow.conversation_id, TurnRow.ts, TurnRow.user_id)
 _index("ix_feedback_given", FeedbackRow.given_at)
+# Two that open a handover of one thread at the same moment: the second fails here.
+_index("uq_handovers_open", HandoverRow.conversation_id, unique=True, where=is_open(HandoverRow))
+_index("ix_handovers_conversation", HandoverRow.conversation_id, HandoverRow.id)
+_index("ix_handovers_card", HandoverRow.card_ts, HandoverRow.card_channel_id)
+_index("ix_handovers_wake", HandoverRow.wake_at, where=HandoverRow.wake_at.is_not(None))
+_index("ix_handovers_opened", HandoverRow.opened_at)
+_index("ix_handover_transitions_handover", TransitionRow.handover_id, TransitionRow.id)

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, null, select, update
 
-from slackbot.domain import ContextMessage, InboundMessage, PartRecord, ThreadKey, Turn, TurnState
-from slackbot.store import claims
+from slackbot.domain import ContextMessage, HandoverState, InboundMessage, PartRecord, ThreadKey, Turn, TurnState
+from slackbot.routing import Decision, Ignore, Relay, ThreadFacts
+from slackbot.store import claims, rows
 from slackbot.store.acceptance import Arrival, Decide
 from slackbot.store.engine import Database, parse_url, sqlite_file
 from slackbot.store.groups import GroupWriter
+from slackbot.store.handovers import Handovers
 from slackbot.store.lock import DatabaseLock
-from slackbot.store.models import ConversationRow, PartRow, TurnRow, epoch_now, is_kept_context, is_queued, is_running
+from slackbot.store.models import (
+    ConversationRow,
+    HandoverRow,
+    PartRow,
+    TurnRow,
+    epoch_now,
+    is_deleted,
+    is_kept_context,
+    is_queued,
+    is_relay,
+    is_running,
+)
 from slackbot.store.values import Accepted, Counts
 from slackbot.store.wishes import Wishes, ended
 
@@ -20,7 +33,7 @@ CONTEXT_LIMIT = 200
 """Unanswered messages of a thread that can go along with its next question; the newest are kept."""
 
 
-class Store(Wishes):
+class Store(Wishes, Handovers):
     """What must survive a restart. Every method is a short transaction or two, and raises ``StoreError`` when the
     database fails; ``owner`` is the name of the process that claimed the turn."""
 
@@ -66,6 +79,20 @@ class Store(Wishes):
         """
         return await self._writer.accept(Arrival(message, thread, decide))
 
+    async def accept_relay(self, message: InboundMessage, handover_id: int, *, from_operator: bool) -> Accepted:
+        """Store a message of a card's thread, to be shown on the other side of its handover. Ignored when that is
+        over. Else as ``accept``."""
+        handover = await self.handover(handover_id, message.team_id)
+        if handover is None:
+            return Accepted(Ignore("no such handover"))
+
+        def decide(facts: ThreadFacts) -> Decision:
+            is_on = facts.handover is not None and facts.handover.id == handover_id
+            return Relay() if is_on else Ignore("the handover is over")
+
+        thread = handover.conversation.thread
+        return await self._writer.accept(Arrival(message, thread, decide, from_operator=from_operator))
+
     # --- holding a turn
 
     async def claim(self, owner: str, lease_seconds: float, limit: int = 1) -> list[Turn]:
@@ -88,6 +115,20 @@ class Store(Wishes):
         )
         return {row.id: row.stopped_by for row in renewed}
 
+    async def stops(self, owner: str) -> dict[int, str]:
+        """Which of the owner's running turns somebody asked to stop, and who."""
+        wanted = await self._database.read(
+            select(TurnRow.id, TurnRow.stopped_by).where(
+                is_running(TurnRow), TurnRow.owner == owner, TurnRow.stopped_by.is_not(None)
+            )
+        )
+        return {row.id: row.stopped_by for row in wanted}
+
+    async def attempt_of(self, turn_id: int) -> int | None:
+        """The number of the turn's newest try; None when there is no such turn."""
+        tries = await self._database.read(select(TurnRow.attempt).where(TurnRow.id == turn_id))
+        return tries[0].attempt if tries else None
+
     async def is_queued(self, turn_id: int) -> bool:
         """Whether the turn still waits for its time."""
         return bool(await self._database.read(select(TurnRow.id).where(TurnRow.id == turn_id, is_queued(TurnRow))))
@@ -96,6 +137,8 @@ class Store(Wishes):
         """End every lease at once, when the lock file proves that their owners are dead; else leave them alone."""
         if self._lock is None:
             return
+        held = HandoverRow.wake_at.is_not(None) & HandoverRow.owner.is_not(None)
+        await self._database.write(update(HandoverRow).where(held).values(lease_until=None))
         await self._database.write(
             update(TurnRow)
             .where(is_running(TurnRow), TurnRow.owner.is_not(None))
@@ -104,10 +147,9 @@ class Store(Wishes):
 
     async def mark_submitted(self, turn_id: int, owner: str) -> bool:
         """Record, before the message goes to Noxus, that it may have arrived. False when the turn is no longer the
-        owner's or its lease is over: then the message must not be sent."""
-        return await self._change(
-            _is_held(turn_id, owner) & (TurnRow.lease_until > epoch_now()), submitted_at=epoch_now()
-        )
+        owner's, its lease is over or somebody stopped it: then the message must not be sent."""
+        may = and_(_is_held(turn_id, owner), TurnRow.lease_until > epoch_now(), TurnRow.stopped_by.is_(None))
+        return await self._change(may, submitted_at=epoch_now())
 
     async def postpone(self, turn_id: int, owner: str, seconds: float) -> bool:
         """Give the turn back, to be claimed again after ``seconds``. It keeps its place in the thread.
@@ -126,28 +168,39 @@ class Store(Wishes):
             attempt=case((submitted, TurnRow.attempt), else_=TurnRow.attempt + 1),
         )
 
-    async def mark_shown(self, turn_id: int, owner: str) -> bool:
-        """Record that Slack shows all the words of the answer: from then on it is too late to stop it."""
-        return await self._change(_is_held(turn_id, owner), shown_at=epoch_now())
+    async def mark_shown(self, turn_id: int, owner: str, code: str | None = None) -> bool:
+        """Record that Slack shows all the words of the answer, and by ``code`` what is left to be done: from then on
+        there is nothing to stop but ``SHARING``."""
+        return await self._change(_is_held(turn_id, owner), shown_at=epoch_now(), error=code)
 
-    async def finish(
-        self, turn_id: int, owner: str, code: str | None = None, *, sent_files: Collection[str] = ()
-    ) -> bool:
-        """The turn is DONE, ``code`` says how if not by an answer. Its words, and the unanswered messages that went
-        along with it, are forgotten. ``sent_files`` are all the files that the Noxus conversation has by now."""
+    async def finish(self, turn_id: int, owner: str, code: str | None = None, *, heard: bool = True) -> bool:
+        """The turn is DONE, ``code`` says how if not by an answer. Its words are forgotten and, when the agent
+        ``heard`` them, so are the unanswered messages that went along; else those go with the next question.
+
+        What was relayed is context from now on, unless its handover is settled; when its message has changed
+        meanwhile, it is QUEUED again.
+        """
         async with self._database.writing() as connection:
+            # In the order of those who open and end handovers: first the conversation, then its turns.
+            of_turn = select(TurnRow.conversation_id).where(TurnRow.id == turn_id).scalar_subquery()
+            await connection.execute(
+                select(ConversationRow.id).where(ConversationRow.id == of_turn).with_for_update(key_share=True)
+            )
             finished = await connection.execute(
                 update(TurnRow)
                 .where(_is_held(turn_id, owner))
-                .values(**ended(TurnState.DONE), error=code, text=None, attachments=None)
+                .values(
+                    **_ended_relay(TurnState.DONE),
+                    error=case((is_deleted(TurnRow), TurnRow.error), else_=code),
+                    text=case((_STAYS, TurnRow.text), else_=None),
+                    attachments=case((_STAYS, TurnRow.attachments), else_=null()),
+                )
                 .returning(TurnRow.conversation_id, TurnRow.ts, TurnRow.submitted_at)
             )
             turn = finished.one_or_none()
-            if turn is not None and turn.submitted_at is not None:
+            if heard and turn is not None and turn.submitted_at is not None:
                 await connection.execute(
-                    update(ConversationRow)
-                    .where(ConversationRow.id == turn.conversation_id)
-                    .values(needs_past=False, sent_files=sorted(sent_files) or None)
+                    update(ConversationRow).where(ConversationRow.id == turn.conversation_id).values(needs_past=False)
                 )
                 await connection.execute(
                     update(TurnRow)
@@ -163,8 +216,15 @@ class Store(Wishes):
             return turn is not None
 
     async def fail(self, turn_id: int, owner: str, code: str) -> bool:
-        """The turn is FAILED for the reason ``code``. Its words are kept, because Retry needs them."""
-        return await self._change(_is_held(turn_id, owner), **ended(TurnState.FAILED), error=code)
+        """The turn is FAILED for the reason ``code``. Its words are kept, because Retry needs them; not those of an
+        operator, which the asker has never seen."""
+        unheard = is_relay(TurnRow) & ~TurnRow.again & (TurnRow.from_operator | _SETTLED)
+        return await self._change(
+            _is_held(turn_id, owner),
+            **_ended_relay(TurnState.FAILED),
+            error=case((is_deleted(TurnRow), TurnRow.error), else_=code),
+            text=case((unheard, None), else_=TurnRow.text),
+        )
 
     # --- the thread
 
@@ -177,16 +237,26 @@ class Store(Wishes):
             conversation_id, agent_conversation_id=agent_conversation_id, needs_past=needs_past, sent_files=None
         )
 
+    async def mark_sent(self, conversation_id: int, file_ids: Collection[str]) -> None:
+        """Remember all the files that the Noxus conversation has by now."""
+        await self._set(conversation_id, sent_files=sorted(file_ids))
+
     async def context_for(self, turn: Turn) -> list[ContextMessage]:
         """What was said before the turn and not answered, oldest first, the newest ``CONTEXT_LIMIT``."""
         newest_first = await self._database.read(
-            select(TurnRow.ts, TurnRow.user_id, TurnRow.text, TurnRow.attachments)
+            select(TurnRow.ts, TurnRow.user_id, TurnRow.text, TurnRow.attachments, TurnRow.from_operator)
             .where(TurnRow.conversation_id == turn.conversation.id, is_kept_context(TurnRow), TurnRow.ts < turn.ts)
             .order_by(TurnRow.ts.desc())
             .limit(CONTEXT_LIMIT)
         )
         return [
-            ContextMessage(row.ts, row.user_id, row.text or "", claims.attachments(row.attachments))
+            ContextMessage(
+                row.ts,
+                row.user_id,
+                row.text or "",
+                rows.attachments(row.attachments),
+                from_operator=row.from_operator,
+            )
             for row in reversed(newest_first)
         ]
 
@@ -245,3 +315,17 @@ class Store(Wishes):
 
 def _is_held(turn_id: int, owner: str) -> ColumnElement[bool]:
     return and_(TurnRow.id == turn_id, TurnRow.owner == owner, is_running(TurnRow))
+
+
+_SETTLED = exists().where(HandoverRow.id == TurnRow.handover_id, HandoverRow.state == HandoverState.CLOSED.value)
+_STAYS = is_relay(TurnRow) & (TurnRow.again | ~_SETTLED)
+
+
+def _ended_relay(state: TurnState) -> dict[str, object]:
+    """The end of a turn; of a relay whose message has changed meanwhile, the way back into the queue."""
+    values = ended(state)
+    return {
+        **values,
+        "state": case((is_relay(TurnRow) & TurnRow.again, TurnState.QUEUED.value), else_=values["state"]),
+        "again": False,
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from slackbot.domain import ThreadKey
+from slackbot.domain import Handover, ThreadKey, Transition
 from slackbot.routing import Decision
 
 
@@ -28,7 +28,11 @@ class Pressed(StrEnum):
     DONE = "done"
     TOO_LATE = "too_late"
     """The turn is not in the state for it (any more): not failed, or not running."""
+    WAITS = "waits"
+    """It is done once the thread's running question has ended."""
     NOT_ASKER = "not_asker"
+    HANDED_OVER = "handed_over"
+    """A human has the thread, or was asked for: the agent answers nothing now."""
     UNKNOWN = "unknown"
 
 
@@ -52,6 +56,69 @@ class Feedback:
     turn_id: int
     thread: ThreadKey
     ts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """When to do something about a handover, in seconds; 0: never.
+
+    While nobody took it: ``remind`` again and again, and ``give_up`` in the end. While an operator has it and says
+    nothing: ``nudge`` them, then ``offer`` to hand back.
+    """
+
+    remind: float = 0.0
+    give_up: float = 0.0
+    nudge: float = 0.0
+    offer: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What became of a step in a handover. Not ``done``: it stands as ``handover`` says, None when there is none.
+    ``stop_turn`` is an answer of the agent's that runs and has to stop."""
+
+    done: bool
+    handover: Handover | None
+    stop_turn: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A handover that people have to hear of: of its ``untold`` steps, oldest first, or because of a ``timer``."""
+
+    handover: Handover
+    untold: tuple[Transition, ...]
+    timer: str | None = None
+    again: bool = False
+    """Whether somebody began to show this before, and may not have come to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverRecord:
+    """A handover with its steps, oldest first. Waits in seconds since it was opened, None for what has not come."""
+
+    handover: Handover
+    transitions: tuple[Transition, ...]
+
+    @property
+    def seconds_to_claim(self) -> float | None:
+        return self._until(self.handover.claimed_at)
+
+    @property
+    def seconds_to_first_word(self) -> float | None:
+        return self._until(self.handover.first_word_at)
+
+    @property
+    def seconds_to_end(self) -> float | None:
+        return self._until(self.handover.ended_at)
+
+    @property
+    def outcome(self) -> str:
+        """The move that ended it; while it is open, the state it is in."""
+        return self.handover.state.value if self.handover.is_open else self.transitions[-1].move.value
+
+    def _until(self, at: float | None) -> float | None:
+        return None if at is None else max(at - self.handover.opened_at, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, func, literal, select, true, update
+from collections.abc import Mapping
+
+from sqlalchemy import ColumnElement, and_, case, exists, func, literal, select, true, update
+from sqlalchemy.orm import aliased
 
 from slackbot.domain import MessageDeleted, MessageEdited, ThreadKey, TurnKind, TurnState
 from slackbot.store.acceptance import stored_attachments
@@ -11,16 +14,30 @@ from slackbot.store.models import (
     DELETED,
     ConversationRow,
     FeedbackRow,
+    HandoverRow,
+    PartRow,
     TurnRow,
     epoch_now,
     is_kept_context,
+    is_open,
     is_ordered,
     is_queued,
+    is_relay,
     is_running,
+    is_speaking,
 )
 from slackbot.store.values import Changed, Feedback, Pressed
 
 _UNSENT = is_queued(TurnRow) & TurnRow.submitted_at.is_(None)
+_CONTEXT = is_kept_context(TurnRow) & ~is_relay(TurnRow)
+_SHOW_AGAIN = {
+    "again": is_running(TurnRow),
+    "state": case((is_running(TurnRow), TurnRow.state), else_=TurnState.QUEUED.value),
+    # Then whoever runs it looks for what the other side has of it already.
+    "attempt": TurnRow.attempt + 1,
+    "available_at": epoch_now(),
+    "finished_at": None,
+}
 
 
 class Wishes:
@@ -31,17 +48,27 @@ class Wishes:
         self._database = database
 
     async def edit_message(self, edited: MessageEdited) -> Changed:
-        """Use the new words, as long as they have not gone to the agent."""
-        allowed = (_UNSENT & (TurnRow.kind == TurnKind.ASK.value)) | is_kept_context(TurnRow)
-        return await self._amend(edited, allowed, text=edited.text, attachments=stored_attachments(edited.attachments))
+        """Use the new words, as long as they have not gone to the agent. What was relayed to people is so anew."""
+        # A failed question has no answer yet: trying it again should ask what it says by then.
+        failed = (TurnRow.state == TurnState.FAILED.value) & TurnRow.text.is_not(None)
+        asked = (TurnRow.kind == TurnKind.ASK.value) & (_UNSENT | failed)
+        words = {"text": edited.text, "attachments": stored_attachments(edited.attachments)}
+        return await self._amend(edited, asked | _CONTEXT, words, words)
 
     async def drop_message(self, deleted: MessageDeleted) -> Changed:
-        """Forget the message, as long as its turn has not begun: then it gets no answer."""
-        allowed = _UNSENT | is_kept_context(TurnRow)
-        return await self._amend(deleted, allowed, **ended(TurnState.DONE), error=DELETED, text=None, attachments=None)
+        """Forget the message, as long as its turn has not begun: then it gets no answer. A relayed one is run again
+        without words."""
+        # One that is tried again may have a message in the thread already.
+        unsaid = _UNSENT & ~exists().where(PartRow.turn_id == TurnRow.id) & ~is_relay(TurnRow)
+        gone = {"error": DELETED, "text": None, "attachments": None}
+        return await self._amend(deleted, unsaid | _CONTEXT, {**gone, **ended(TurnState.DONE)}, gone)
 
     async def _amend(
-        self, message: MessageEdited | MessageDeleted, allowed: ColumnElement[bool], **values: object
+        self,
+        message: MessageEdited | MessageDeleted,
+        allowed: ColumnElement[bool],
+        values: Mapping[str, object],
+        relayed: Mapping[str, object],
     ) -> Changed:
         of_message = and_(
             TurnRow.ts == message.ts, TurnRow.channel_id == message.channel_id, TurnRow.team_id == message.team_id
@@ -49,14 +76,21 @@ class Wishes:
         # Most of what people change is none of our business, and does not queue up for the writer.
         if not await self._database.read(select(TurnRow.id).where(of_message)):
             return Changed.UNKNOWN
-        return Changed.USED if await self._change(of_message & allowed, **values) else Changed.TOO_LATE
+        if await self._change(of_message & allowed, **values):
+            return Changed.USED
+        # Whatever became of it: one that is being shown just now is shown once more.
+        relay = of_message & is_relay(TurnRow)
+        return Changed.USED if await self._change(relay, **relayed, **_SHOW_AGAIN) else Changed.TOO_LATE
 
     async def retry(self, turn_id: int, team_id: str, channel_id: str, user_id: str) -> Pressed:
-        """Queue a failed turn again, for the person who asked. Two presses queue it once."""
-        return await self._press(
+        """Queue a failed turn again, for the person who asked, unless a human has the thread. Two presses queue it
+        once. WAITS: another question of the thread runs before it."""
+        failed = TurnRow.state == TurnState.FAILED.value
+        handed_over = exists().where(HandoverRow.conversation_id == TurnRow.conversation_id, is_open(HandoverRow))
+        pressed = await self._press(
             _is_in(turn_id, team_id, channel_id),
             user_id,
-            TurnRow.state == TurnState.FAILED.value,
+            failed & ~handed_over,
             state=TurnState.QUEUED.value,
             attempt=TurnRow.attempt + 1,
             available_at=epoch_now(),
@@ -66,10 +100,20 @@ class Wishes:
             stopped_by=None,
             shown_at=None,
         )
+        if pressed is Pressed.TOO_LATE and await self._database.read(
+            select(TurnRow.id).where(TurnRow.id == turn_id, failed)
+        ):
+            return Pressed.HANDED_OVER
+        if pressed is Pressed.DONE:
+            other = aliased(TurnRow)
+            running = and_(other.conversation_id == TurnRow.conversation_id, is_running(other), is_ordered(other))
+            pair = select(other.id).join(TurnRow, running).where(TurnRow.id == turn_id, other.id != turn_id)
+            return Pressed.WAITS if await self._database.read(pair) else pressed
+        return pressed
 
     async def request_stop(self, turn_id: int, team_id: str, channel_id: str, user_id: str) -> Pressed:
         """Note that whoever asked wants no more of the answer, while there is more of it to come."""
-        goes_on = (is_queued(TurnRow) | is_running(TurnRow)) & TurnRow.shown_at.is_(None)
+        goes_on = (is_queued(TurnRow) | is_running(TurnRow)) & is_speaking(TurnRow)
         return await self._press(
             _is_in(turn_id, team_id, channel_id),
             user_id,

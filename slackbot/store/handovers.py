@@ -1,0 +1,534 @@
+"""Handovers: who has a thread, every step of that, and what of it has still to be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, insert, or_, select, true, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from slackbot.domain import (
+    ChannelKind,
+    Handover,
+    HandoverReason,
+    HandoverState,
+    MessageRef,
+    Move,
+    ThreadKey,
+    Transition,
+    TurnKind,
+    TurnState,
+)
+from slackbot.store import rows
+from slackbot.store.engine import Database
+from slackbot.store.models import (
+    ConversationRow,
+    HandoverRow,
+    SignalRow,
+    TransitionRow,
+    TurnRow,
+    epoch_now,
+    is_deleted,
+    is_kept_context,
+    is_open,
+    is_ordered,
+    is_pending,
+    is_speaking,
+)
+from slackbot.store.values import Due, Handed, HandoverRecord, Timers
+
+_REQUESTED, _HUMAN = HandoverState.REQUESTED, HandoverState.HUMAN
+_ENDS: Final = {
+    Move.HAND_BACK: (HandoverState.RETURNED, {_REQUESTED, _HUMAN}),
+    Move.RESOLVE: (HandoverState.CLOSED, {_REQUESTED, _HUMAN}),
+    Move.CALL_OFF: (HandoverState.RETURNED, {_REQUESTED}),
+    Move.GIVE_UP: (HandoverState.RETURNED, {_REQUESTED}),
+}
+"""Where a move that ends a handover leads, and from where."""
+
+_FORGOTTEN: Final = {"agent_conversation_id": None, "needs_past": False, "sent_files": None}
+
+
+class Handovers:
+    """The operations of the store on handovers.
+
+    A step is taken in one transaction that holds the conversation's row, and only from a state that it may be taken
+    from: of two that race one is done, and the other hears how things stand.
+    """
+
+    _database: Database
+
+    # --- steps
+
+    async def ask_for_human(
+        self,
+        thread: ThreadKey,
+        kind: ChannelKind,
+        *,
+        reason: HandoverReason,
+        actor_id: str,
+        asker_id: str,
+        key: str,
+        timers: Timers,
+    ) -> Handed:
+        """Open a handover that waits for an operator. ``key`` names the signal that asks (a tool call, a message): it
+        does so once in a conversation for ever, also when somebody else had asked already.
+
+        Questions that wait become context. The one being answered is stopped, unless it is the agent that asks: its
+        words are shown as they are. It has to ask before its turn has ended, as the next one would begin.
+        """
+        async with self._database.writing() as connection:
+            conversation_id = await self._start_thread(connection, thread, kind)
+            fresh = await self._heed(connection, conversation_id, key)
+            standing = await _newest(connection, conversation_id)
+            if not fresh or (standing is not None and standing.is_open):
+                return Handed(done=False, handover=standing)
+            who = {"asker_id": asker_id, "actor_id": actor_id}
+            return await self._open(connection, conversation_id, Move.ASK, timers, reason=reason, **who)
+
+    async def take_over(self, thread: ThreadKey, operator_id: str, timers: Timers) -> Handed:
+        """Give the thread to this operator unasked, or claim the handover that waits there. An answer that is being
+        written is stopped. A thread that the agent was never in is unknown."""
+        async with self._database.writing() as connection:
+            conversation_id = await self._lock_thread(connection, thread)
+            if conversation_id is None:
+                return Handed(done=False, handover=None)
+            standing = await _newest(connection, conversation_id)
+            if standing is not None and standing.is_open:
+                return await self._claim(connection, standing, operator_id, timers)
+            asker_id = (await connection.execute(_asker(conversation_id))).scalar_one_or_none() or ""
+            who = {"asker_id": asker_id, "actor_id": operator_id}
+            reason = HandoverReason.OPERATOR
+            return await self._open(connection, conversation_id, Move.TAKE_OVER, timers, reason=reason, **who)
+
+    async def claim_handover(self, handover_id: int, team_id: str, operator_id: str, timers: Timers) -> Handed:
+        """Give the handover that waits to this operator."""
+        async with self._database.writing() as connection:
+            handover = await self._lock_handover(connection, handover_id, team_id)
+            if handover is None:
+                return Handed(done=False, handover=None)
+            return await self._claim(connection, handover, operator_id, timers)
+
+    async def end_handover(self, handover_id: int, team_id: str, move: Move, actor_id: str) -> Handed:
+        """Give the thread back to the agent: HAND_BACK and RESOLVE from any open handover, CALL_OFF and GIVE_UP from
+        one that nobody has claimed. RESOLVE forgets what was said and the Noxus conversation."""
+        after, allowed = _ENDS[move]
+        async with self._database.writing() as connection:
+            handover = await self._lock_handover(connection, handover_id, team_id)
+            if handover is None or handover.state not in allowed:
+                return Handed(done=False, handover=handover)
+            ended = {"ended_at": epoch_now(), "due": None, "due_at": None}
+            over = await self._step(connection, handover, move, after, actor_id, **ended)
+            if move is Move.RESOLVE:
+                conversation_id = handover.conversation.id
+                said = and_(TurnRow.conversation_id == conversation_id, is_kept_context(TurnRow))
+                await connection.execute(update(TurnRow).where(said).values(text=None, attachments=None))
+                await self._set_conversation(connection, conversation_id, **_FORGOTTEN)
+            return Handed(done=True, handover=over)
+
+    # --- what is there
+
+    async def open_handover(self, thread: ThreadKey) -> Handover | None:
+        """The thread's open handover."""
+        return await self._find(_is_thread(thread) & is_open(HandoverRow))
+
+    async def newest_handover(self, conversation_id: int) -> Handover | None:
+        """The conversation's newest handover, open or not."""
+        async with self._database.reading() as connection:
+            return await _newest(connection, conversation_id)
+
+    async def handover(self, handover_id: int, team_id: str) -> Handover | None:
+        """A handover of this team, open or not."""
+        return await self._find(_is_in_team(handover_id, team_id))
+
+    async def handover_of_card(self, team_id: str, card: MessageRef) -> Handover | None:
+        """The newest handover, open or not, that this message shows."""
+        return await self._find(
+            and_(
+                HandoverRow.card_ts == card.ts,
+                HandoverRow.card_channel_id == card.channel_id,
+                ConversationRow.team_id == team_id,
+            )
+        )
+
+    async def handovers(
+        self, since: float | None = None, limit: int | None = None, *, handover_id: int | None = None
+    ) -> list[HandoverRecord]:
+        """What was opened from ``since`` on (epoch seconds), newest first, at most ``limit``; or the one of that id."""
+        wanted = and_(
+            true() if since is None else HandoverRow.opened_at >= since,
+            true() if handover_id is None else HandoverRow.id == handover_id,
+        )
+        newest_first = (HandoverRow.opened_at.desc(), HandoverRow.id.desc())
+        listed = select(HandoverRow.id).where(wanted).order_by(*newest_first).limit(limit).subquery()
+        async with self._database.reading() as connection:
+            found = (await connection.execute(_handovers(wanted).order_by(*newest_first).limit(limit))).all()
+            steps = await connection.execute(
+                select(TransitionRow.__table__)
+                .join(listed, listed.c.id == TransitionRow.handover_id)
+                .order_by(TransitionRow.id)
+            )
+            taken = _by_handover(steps.all())
+        return [HandoverRecord(rows.handover(row), taken.get(row.handover_id, ())) for row in found]
+
+    # --- operators
+
+    async def operator_spoke(self, handover_id: int, timers: Timers) -> None:
+        """The operator said something to the asker: notes the first time, and winds the timers up again."""
+        timer = _next_timer(_HUMAN, timers)
+        await self._database.write(
+            update(HandoverRow)
+            .where(HandoverRow.id == handover_id, HandoverRow.state == _HUMAN.value)
+            .values(
+                **timer,
+                first_word_at=func.coalesce(HandoverRow.first_word_at, epoch_now()),
+                quiet_since=epoch_now(),
+                wake_at=case((HandoverRow.untold, HandoverRow.wake_at), else_=timer["due_at"]),
+            )
+        )
+
+    async def hold(self, thread: ThreadKey, operator_id: str, seconds: float) -> bool:
+        """Let the thread's next question wait while this operator is asked what they want. True once for each thread
+        and operator, and never for somebody who has asked the agent there, nor during a handover."""
+        async with self._database.writing() as connection:
+            conversation_id = await self._lock_thread(connection, thread)
+            if conversation_id is None:
+                return False
+            known = await connection.execute(
+                select(
+                    exists().where(
+                        TurnRow.conversation_id == conversation_id,
+                        TurnRow.user_id == operator_id,
+                        TurnRow.kind == TurnKind.ASK.value,
+                    ),
+                    exists().where(HandoverRow.conversation_id == conversation_id, is_open(HandoverRow)),
+                )
+            )
+            if any(known.one()) or not await self._heed(connection, conversation_id, f"hold {operator_id}"):
+                return False
+            await self._set_conversation(connection, conversation_id, held_until=epoch_now() + seconds)
+            return True
+
+    async def release_hold(self, thread: ThreadKey) -> None:
+        """The thread's next question need not wait any longer."""
+        await self._database.write(update(ConversationRow).where(_is_thread(thread)).values(held_until=None))
+
+    # --- showing
+
+    async def due_handovers(self, owner: str, lease_seconds: float, limit: int = 20) -> list[Due]:
+        """Handovers with something to show, held by ``owner`` for ``lease_seconds`` or until ``handover_told``.
+
+        The timers are ``remind``, ``give_up``, ``nudge`` and ``offer``. One that went off comes until it is told."""
+        free = or_(HandoverRow.lease_until.is_(None), HandoverRow.lease_until <= epoch_now())
+        due = and_(HandoverRow.wake_at <= epoch_now(), free)
+        # Most of the time nothing is, and nobody has to queue up for the writer.
+        if not await self._database.read(select(HandoverRow.id).where(due).limit(1)):
+            return []
+        timer = case((HandoverRow.due_at <= epoch_now(), HandoverRow.due), else_=None).label("timer")
+        async with self._database.writing() as connection:
+            found = await connection.execute(
+                _handovers(due)
+                .add_columns(timer, HandoverRow.owner.is_not(None).label("again"))
+                .order_by(HandoverRow.wake_at)
+                .limit(limit)
+                .with_for_update(skip_locked=True, of=HandoverRow)
+            )
+            taken = found.all()
+            ids = [row.handover_id for row in taken]
+            held = {"owner": owner, "lease_until": epoch_now() + lease_seconds}
+            await connection.execute(update(HandoverRow).where(HandoverRow.id.in_(ids)).values(**held))
+            steps = await connection.execute(
+                select(TransitionRow.__table__)
+                .join(HandoverRow, HandoverRow.id == TransitionRow.handover_id)
+                .where(TransitionRow.handover_id.in_(ids), TransitionRow.id > HandoverRow.told)
+                .order_by(TransitionRow.id)
+            )
+            untold = _by_handover(steps.all())
+        return [Due(rows.handover(row), untold.get(row.handover_id, ()), row.timer, bool(row.again)) for row in taken]
+
+    async def card_posted(self, handover_id: int, card: MessageRef) -> None:
+        """Remember the card as soon as operators can write below it."""
+        await self._database.write(
+            update(HandoverRow)
+            .where(HandoverRow.id == handover_id)
+            .values(card_channel_id=card.channel_id, card_ts=card.ts)
+            .returning(HandoverRow.id)
+        )
+
+    async def handover_told(
+        self,
+        handover_id: int,
+        owner: str,
+        upto: int,
+        card: MessageRef | None,
+        timer_done: str | None,
+        timers: Timers,
+    ) -> bool:
+        """Let go of a handover whose steps up to the transition ``upto`` are shown. ``card`` is where, if that is new;
+        ``timer_done`` makes way for the timer after it, except ``give_up``, which only the end of the handover stops.
+        False when it is no longer the owner's: then nothing is noted."""
+        async with self._database.writing() as connection:
+            held = await connection.execute(
+                select(
+                    HandoverRow.state,
+                    HandoverRow.told,
+                    HandoverRow.due,
+                    HandoverRow.due_at,
+                    (epoch_now() - HandoverRow.quiet_since).label("quiet"),
+                    (HandoverRow.due_at <= epoch_now()).label("went_off"),
+                )
+                .where(HandoverRow.id == handover_id, HandoverRow.owner == owner)
+                .with_for_update()
+            )
+            row = held.one_or_none()
+            if row is None:
+                return False
+            told = max(row.told, upto)
+            # Only now, with the row held, is every step visible that has woken the desk.
+            newest = select(func.max(TransitionRow.id)).where(TransitionRow.handover_id == handover_id)
+            untold = ((await connection.execute(newest)).scalar_one() or 0) > told
+            timer: dict[str, Any] = {"due": row.due, "due_at": row.due_at}
+            if row.went_off and row.due == timer_done and timer_done != "give_up":
+                timer = _next_timer(HandoverState(row.state), timers, after=row.due, quiet=row.quiet)
+            place = {"card_channel_id": card.channel_id, "card_ts": card.ts} if card else {}
+            await connection.execute(
+                update(HandoverRow)
+                .where(HandoverRow.id == handover_id)
+                .values(
+                    **timer,
+                    **place,
+                    told=told,
+                    untold=untold,
+                    wake_at=epoch_now() if untold else timer["due_at"],
+                    lease_until=None,
+                    **({"owner": None} if upto or timer_done else {}),
+                )
+            )
+            return True
+
+    # --- parts of steps
+
+    async def _lock_thread(self, connection: AsyncConnection, thread: ThreadKey) -> int | None:
+        """Hold the thread's conversation, so that no message comes into it and no other step is taken."""
+        lock = select(ConversationRow.id).where(_is_thread(thread)).with_for_update()
+        return (await connection.execute(lock)).scalar_one_or_none()
+
+    async def _start_thread(self, connection: AsyncConnection, thread: ThreadKey, kind: ChannelKind) -> int:
+        """The same, for a thread that may be new."""
+        if (found := await self._lock_thread(connection, thread)) is not None:
+            return found
+        new = {"team_id": thread.team_id, "channel_id": thread.channel_id, "root_ts": thread.root_ts}
+        values = {**new, "channel_kind": kind.value, "mention_only": False, "needs_past": False, "is_shared": False}
+        started = await connection.execute(self._database.insert_new(ConversationRow), values)
+        if (conversation_id := started.scalar_one_or_none()) is not None:
+            return conversation_id
+        # Another replica started it since we looked.
+        return await self._start_thread(connection, thread, kind)
+
+    async def _lock_handover(self, connection: AsyncConnection, handover_id: int, team_id: str) -> Handover | None:
+        """The handover as it stands, with its conversation held."""
+        await connection.execute(
+            select(ConversationRow.id)
+            .join(HandoverRow, HandoverRow.conversation_id == ConversationRow.id)
+            .where(_is_in_team(handover_id, team_id))
+            .with_for_update(of=ConversationRow)
+        )
+        return await _one(connection, _handovers(_is_in_team(handover_id, team_id)))
+
+    async def _heed(self, connection: AsyncConnection, conversation_id: int, key: str) -> bool:
+        """Whether this signal is new."""
+        signal = self._database.insert(SignalRow).values(conversation_id=conversation_id, key=key)
+        new = await connection.execute(signal.on_conflict_do_nothing().returning(SignalRow.key))
+        return new.scalar_one_or_none() is not None
+
+    async def _open(
+        self,
+        connection: AsyncConnection,
+        conversation_id: int,
+        move: Move,
+        timers: Timers,
+        *,
+        reason: HandoverReason,
+        asker_id: str,
+        actor_id: str,
+    ) -> Handed:
+        state = _REQUESTED if move is Move.ASK else _HUMAN
+        human = {} if move is Move.ASK else {"operator_id": actor_id, "claimed_at": epoch_now()}
+        opened = await connection.execute(
+            insert(HandoverRow)
+            .values(
+                **human,
+                **_next_timer(state, timers),
+                conversation_id=conversation_id,
+                state=state.value,
+                reason=reason.value,
+                asker_id=asker_id,
+                told=0,
+                untold=True,
+                wake_at=epoch_now(),
+            )
+            .returning(HandoverRow.id)
+        )
+        handover_id = opened.scalar_one()
+        await self._set_conversation(connection, conversation_id, held_until=None)
+        await self._note(connection, handover_id, move, None, state, actor_id)
+        stopper = None if reason is HandoverReason.AGENT else actor_id
+        stop_turn = await self._silence(connection, conversation_id, stopper)
+        if move is Move.TAKE_OVER:
+            await self._recognise(connection, conversation_id, asker_id, actor_id)
+        return Handed(done=True, handover=await _load(connection, handover_id), stop_turn=stop_turn)
+
+    async def _claim(self, connection: AsyncConnection, handover: Handover, operator_id: str, timers: Timers) -> Handed:
+        if handover.state is not _REQUESTED:
+            return Handed(done=False, handover=handover)
+        stop_turn = await self._silence(connection, handover.conversation.id, operator_id)
+        await self._recognise(connection, handover.conversation.id, handover.asker_id, operator_id)
+        claimed = await self._step(
+            connection,
+            handover,
+            Move.CLAIM,
+            _HUMAN,
+            operator_id,
+            **_next_timer(_HUMAN, timers),
+            operator_id=operator_id,
+            claimed_at=epoch_now(),
+            quiet_since=epoch_now(),
+        )
+        return Handed(done=True, handover=claimed, stop_turn=stop_turn)
+
+    async def _step(
+        self,
+        connection: AsyncConnection,
+        handover: Handover,
+        move: Move,
+        after: HandoverState,
+        actor_id: str,
+        **values: object,
+    ) -> Handover | None:
+        await connection.execute(
+            update(HandoverRow)
+            .where(HandoverRow.id == handover.id)
+            .values(**values, state=after.value, untold=True, wake_at=epoch_now())
+        )
+        await self._note(connection, handover.id, move, handover.state, after, actor_id)
+        return await _load(connection, handover.id)
+
+    async def _note(
+        self,
+        connection: AsyncConnection,
+        handover_id: int,
+        move: Move,
+        before: HandoverState | None,
+        after: HandoverState,
+        actor_id: str,
+    ) -> None:
+        step = {"move": move.value, "before": before and before.value, "after": after.value, "actor_id": actor_id}
+        await connection.execute(insert(TransitionRow).values(handover_id=handover_id, **step))
+
+    async def _silence(self, connection: AsyncConnection, conversation_id: int, stopper: str | None) -> int | None:
+        """Make context of the questions that wait, and let ``stopper`` stop the one that runs; returns which."""
+        pending = await connection.execute(
+            select(TurnRow.id, TurnRow.kind, TurnRow.state, is_speaking(TurnRow).label("speaks"))
+            .where(TurnRow.conversation_id == conversation_id, is_pending(TurnRow), is_ordered(TurnRow))
+            .order_by(TurnRow.id)
+            .with_for_update()
+        )
+        stop_turn: int | None = None
+        over = {"state": TurnState.DONE.value, "finished_at": epoch_now()}
+        for turn in pending.all():
+            this = update(TurnRow).where(TurnRow.id == turn.id)
+            waits, asks = turn.state == TurnState.QUEUED.value, turn.kind == TurnKind.ASK.value
+            if waits and asks:
+                await connection.execute(this.values(**over, kind=TurnKind.CONTEXT.value))
+            elif waits:
+                await connection.execute(this.values(**over))
+                await self._set_conversation(connection, conversation_id, **_FORGOTTEN)
+            elif asks and stopper is not None and turn.speaks:
+                stop_turn = turn.id
+                await connection.execute(this.values(stopped_by=func.coalesce(TurnRow.stopped_by, stopper)))
+        return stop_turn
+
+    async def _recognise(
+        self, connection: AsyncConnection, conversation_id: int, asker_id: str, operator_id: str
+    ) -> None:
+        """What the operator has written already was a human's word, too."""
+        if operator_id != asker_id:
+            said = and_(TurnRow.conversation_id == conversation_id, is_kept_context(TurnRow))
+            await connection.execute(
+                update(TurnRow).where(said, TurnRow.user_id == operator_id).values(from_operator=True)
+            )
+
+    async def _set_conversation(self, connection: AsyncConnection, conversation_id: int, **values: object) -> None:
+        await connection.execute(update(ConversationRow).where(ConversationRow.id == conversation_id).values(**values))
+
+    async def _find(self, wanted: ColumnElement[bool]) -> Handover | None:
+        async with self._database.reading() as connection:
+            return await _one(connection, _handovers(wanted).order_by(HandoverRow.id.desc()).limit(1))
+
+
+def _next_timer(state: HandoverState, timers: Timers, *, after: str = "", quiet: float = 0.0) -> dict[str, Any]:
+    """The timer to wind up: the first of all, or the one that comes ``after`` another in ``quiet`` seconds."""
+    if state is _REQUESTED:
+        # Reminded again and again, until it is given up.
+        waits = [(timers.give_up, timers.give_up - quiet, "give_up"), (timers.remind, timers.remind, "remind")]
+    else:
+        waits = [] if after == "offer" else [(timers.offer, timers.offer - quiet, "offer")]
+        if not after:
+            waits.append((timers.nudge, timers.nudge, "nudge"))
+    wanted = [(max(seconds, 0.0), name) for setting, seconds, name in waits if setting]
+    if not wanted:
+        return {"due": None, "due_at": None}
+    seconds, name = min(wanted)
+    return {"due": name, "due_at": epoch_now() + seconds}
+
+
+def _is_thread(thread: ThreadKey) -> ColumnElement[bool]:
+    return and_(
+        ConversationRow.team_id == thread.team_id,
+        ConversationRow.channel_id == thread.channel_id,
+        ConversationRow.root_ts == thread.root_ts,
+    )
+
+
+def _is_in_team(handover_id: int, team_id: str) -> ColumnElement[bool]:
+    return and_(HandoverRow.id == handover_id, ConversationRow.team_id == team_id)
+
+
+def _asker(conversation_id: int) -> Select[str]:
+    """Who asked last in a thread; of people who only wrote, who did so last."""
+    return (
+        select(TurnRow.user_id)
+        .where(TurnRow.conversation_id == conversation_id, ~is_deleted(TurnRow))
+        .order_by((TurnRow.kind == TurnKind.ASK.value).desc(), TurnRow.ts.desc())
+        .limit(1)
+    )
+
+
+def _handovers(wanted: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    columns = (*rows.HANDOVER, *rows.CONVERSATION)
+    return select(*columns).join(ConversationRow, ConversationRow.id == HandoverRow.conversation_id).where(wanted)
+
+
+async def _one(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> Handover | None:
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else rows.handover(row)
+
+
+async def _load(connection: AsyncConnection, handover_id: int) -> Handover | None:
+    return await _one(connection, _handovers(HandoverRow.id == handover_id))
+
+
+async def _newest(connection: AsyncConnection, conversation_id: int) -> Handover | None:
+    newest = _handovers(HandoverRow.conversation_id == conversation_id).order_by(HandoverRow.id.desc()).limit(1)
+    return await _one(connection, newest)
+
+
+def _by_handover(steps: Sequence[Row[*tuple[Any, ...]]]) -> dict[int, tuple[Transition, ...]]:
+    """Steps, in their order, of several handovers."""
+    found: dict[int, tuple[Transition, ...]] = {}
+    for row in steps:
+        before = HandoverState(row.before) if row.before else None
+        step = Transition(row.id, Move(row.move), before, HandoverState(row.after), row.actor_id, row.at)
+        found[row.handover_id] = (*found.get(row.handover_id, ()), step)
+    return found

@@ -38,10 +38,13 @@ TIER_4: Final = Limit(100)
 
 SLACK_LIMITS: Final[Mapping[str, Limit]] = MappingProxyType(
     {
+        "agents.sessions.setStatus": TIER_3,
         # "Special": no number is published. Wide enough for the statuses of 300 turns that start at once.
         # https://docs.slack.dev/reference/methods/assistant.threads.setStatus
         "assistant.threads.setStatus": Limit(600),
         "chat.delete": TIER_3,
+        # "Hundreds of requests per minute".
+        "chat.getPermalink": Limit(200),
         "chat.postEphemeral": TIER_4,
         # "One message per second per channel", short bursts allowed: three at once, then three in three seconds.
         # https://docs.slack.dev/apis/web-api/rate-limits
@@ -49,12 +52,14 @@ SLACK_LIMITS: Final[Mapping[str, Limit]] = MappingProxyType(
         "chat.update": TIER_3,
         "conversations.history": TIER_3,
         "conversations.info": TIER_3,
+        "conversations.members": TIER_4,
         "conversations.replies": TIER_3,
         "files.completeUploadExternal": TIER_4,
         "files.getUploadURLExternal": TIER_4,
         "files.info": TIER_4,
         "reactions.add": TIER_3,
         "reactions.remove": TIER_2,
+        "usergroups.users.list": TIER_2,
         "users.info": TIER_4,
     }
 )

@@ -20,7 +20,8 @@ import pytest
 import yaml
 
 from slackbot.simulator.slack import Grants, SlackSimulator
-from slackbot.simulator.slack.scopes import EVENT_SCOPES, METHOD_SCOPES, accepted, event_name
+from slackbot.simulator.slack.scopes import CUSTOMIZE, CUSTOMIZED, EVENT_SCOPES, METHOD_SCOPES, accepted, event_name
+from slackbot.slack.events import SHORTCUTS
 from slackbot.slack.installations import REQUIRED_SCOPES
 from slackbot.slack.listeners import AGENT_EVENTS, EVENTS
 from tests.whole_bot import World, bot, world
@@ -46,7 +47,7 @@ def test_structure() -> None:
         "": {"_metadata", "display_information", "features", "oauth_config", "settings"},
         "_metadata": {"major_version", "minor_version"},
         "display_information": {"name", "description", "long_description", "background_color"},
-        "features": {"app_home", "bot_user"},
+        "features": {"app_home", "bot_user", "shortcuts"},
         "oauth_config": {"scopes"},
         "settings": {
             "event_subscriptions",
@@ -64,6 +65,10 @@ def test_structure() -> None:
     assert re.fullmatch(r"#(?:[0-9a-fA-F]{3}){1,2}", shown["background_color"])
     assert 1 <= len(MANIFEST["features"]["bot_user"]["display_name"]) <= 80
     assert MANIFEST["_metadata"]["major_version"] in {1, 2}
+    for entry in MANIFEST["features"]["shortcuts"]:
+        assert set(entry) == {"name", "type", "callback_id", "description"}
+        assert len(entry["name"]) <= 24
+        assert len(entry["description"]) <= 150
     for entries in (*SCOPES.values(), SUBSCRIBED):
         assert len(entries) <= 100
         assert len(set(entries)) == len(entries)
@@ -109,18 +114,23 @@ def test_people_can_write_and_press() -> None:
 # --- the file and the code ---
 
 
-def called_methods() -> set[str]:
-    """Web API methods that the code names."""
-    method = re.compile(
-        r"(apps|assistant|auth|bots|chat|conversations|files|reactions|team|usergroups|users|views)(\.\w+)+"
-    )
+def named() -> set[str]:
+    """Every string in the code that talks to Slack."""
     return {
         node.value
         for folder in ("slack", "probe")
         for file in (ROOT / "slackbot" / folder).rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and method.fullmatch(node.value)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
+
+
+def called_methods() -> set[str]:
+    """Web API methods that the code names."""
+    method = re.compile(
+        r"(agents|apps|assistant|auth|bots|chat|conversations|files|reactions|team|usergroups|users|views)(\.\w+)+"
+    )
+    return {name for name in named() if method.fullmatch(name)} - {CUSTOMIZE}
 
 
 def test_subscriptions_are_what_the_bot_listens_to() -> None:
@@ -135,12 +145,22 @@ def test_subscriptions_are_what_the_bot_listens_to() -> None:
     }
 
 
+def test_shortcuts_are_what_the_bot_understands() -> None:
+    """What the manifest puts into the menu of messages is what the code takes a choice of."""
+    shortcuts = MANIFEST["features"]["shortcuts"]
+    assert {entry["callback_id"] for entry in shortcuts if entry["type"] == "message"} == set(SHORTCUTS)
+    assert Grants(MANIFEST).shortcuts == {entry["callback_id"]: entry["name"] for entry in shortcuts}
+    assert Grants(MANIFEST, set(SCOPES["bot"]) - {"commands"}).shortcuts == {}
+
+
 def test_scopes_are_what_the_bot_calls() -> None:
-    """The events and the methods the code names need exactly the scopes of the manifest."""
+    """The events, methods and arguments the code names, and its shortcuts, need exactly the scopes of the manifest."""
     methods = called_methods()
     assert {"chat.postMessage", "chat.update", "conversations.replies", "users.info"} <= methods
     assert methods <= set(METHOD_SCOPES) | NEEDS_NO_SCOPE
     needed = {EVENT_SCOPES[event] for event in SUBSCRIBED}.union(*map(accepted, methods))
+    needed |= {"commands"} if SHORTCUTS else set()
+    needed |= {CUSTOMIZE} if named() & set(CUSTOMIZED) else set()
     assert needed - NEVER_NAMED == set(SCOPES["bot"])
 
 
@@ -178,6 +198,7 @@ async def everything(both: World) -> None:
     slack = both.slack
     talks = (in_channel(both, name) for name in ("general", "secret-project", "mpim"))
     await asyncio.gather(*talks, in_private(both), busy(both))
+    await helped(both)
     both.noxus.faults.add(path="create", times=1, status=503)
     general = slack.channels["random"]
     root = await slack.say(slack.users["ada"], general, f"<@{slack.bot_user_id}> /say After all.")
@@ -218,10 +239,38 @@ async def busy(both: World) -> None:
     await slack.wait(lambda: wanted <= {call.method for call in slack.calls}, timeout=15)
 
 
+async def helped(both: World) -> None:
+    """Ask for a human in a direct message, from its menu where there is one, and let one say something."""
+    slack, cleo, olga = both.slack, both.slack.add_user("cleo"), both.slack.users["olga"]
+    dm, support = slack.dm("cleo"), slack.channels["support"]
+    root = await slack.say(cleo, dm, "/say Anything else?")
+    await answered(both, dm, root, "Anything else?")
+    if "ask_human" in slack.shortcuts:
+        assert (await slack.use_shortcut(cleo, dm, root, "ask_human")).acked
+    else:
+        await slack.say(cleo, dm, "human", thread_ts=root)
+    await slack.wait(lambda: "claim_handover" in str([m.blocks for m in slack.messages(support)]), timeout=15)
+    card = next(m.ts for m in slack.messages(support) if "claim_handover" in str(m.blocks))
+    assert (await slack.press(olga, support, card, "claim_handover")).acked
+    await slack.wait(lambda: "hand_back" in str([m.blocks for m in slack.messages(support)]), timeout=15)
+    await slack.say(olga, support, "I am here.", thread_ts=card)
+    await slack.wait(lambda: "I am here." in str([m.blocks for m in slack.messages(dm, root)]), timeout=15)
+
+
+def environ(both: World, url: str) -> dict[str, str]:
+    """The bot's settings, with operators."""
+    group = {"SLACKBOT_OPERATOR_GROUP": "S0OPERATOR", "SLACKBOT_OPERATORS": both.slack.users["olga"]}
+    return both.environ(url) | group | {"SLACKBOT_HANDOVER_CHANNEL": both.slack.channels["support"]}
+
+
 def used(slack: SlackSimulator) -> Iterator[str]:
     """Scopes without which something would not have come or gone."""
     for body in slack._dispatcher._bodies.values():
         yield EVENT_SCOPES[event_name(body["event"])]
+    if any(delivery.what.startswith("message_action") for delivery in slack.deliveries):
+        yield "commands"
+    if any(call.args.get(name) for call in slack.calls for name in CUSTOMIZED):
+        yield CUSTOMIZE
     kinds = {channel.id: channel.kind for channel in slack._workspace.channels.values()}
     plural = {"channel": "channels", "group": "groups", "im": "im", "mpim": "mpim"}
     for call in slack.calls:
@@ -232,7 +281,7 @@ def used(slack: SlackSimulator) -> Iterator[str]:
 async def test_the_manifest_is_enough_and_not_too_much(url: str) -> None:
     """With exactly the manifest's scopes no call lacks one, and every one of them is used."""
     async with world(latency=0.005, grants=Grants(MANIFEST)) as both:
-        async with bot(both.environ(url)):
+        async with bot(environ(both, url)):
             await everything(both)
         assert [call.method for call in both.slack.calls if call.error == "missing_scope"] == []
         assert set(used(both.slack)) == set(SCOPES["bot"])
@@ -243,6 +292,7 @@ async def test_the_manifest_is_enough_and_not_too_much(url: str) -> None:
     [
         ["users:read"],
         ["files:read", "reactions:write"],
+        ["chat:write.customize", "commands", "usergroups:read"],
         ["channels:read", "files:write", "groups:read", "mpim:history"],
         SCOPES["bot_optional"],
     ],
@@ -253,11 +303,11 @@ async def test_optional_scopes_may_be_declined(declined: list[str], url: str, ca
     granted = set(SCOPES["bot"]) - set(declined)
     with caplog.at_level(logging.INFO):
         async with world(latency=0.005, grants=Grants(MANIFEST, granted)) as both:
-            async with bot(both.environ(url)):
+            async with bot(environ(both, url)):
                 await everything(both)
             assert {call.method for call in both.slack.calls if call.error == "missing_scope"}
-    named = [record.__dict__["scope"] for record in caplog.records if record.msg == "scope.missing"]
-    assert sorted(named) == sorted(declined)
+    told = [record.__dict__["scope"] for record in caplog.records if record.msg == "scope.missing"]
+    assert sorted(told) == sorted(declined)
     assert not [record.msg for record in caplog.records if record.msg == "name.unknown"]
 
 

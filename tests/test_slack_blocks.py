@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import FeedbackButtonsElement
 
-from slackbot.domain import Attachment, Body, BotIdentity, Button, ContextMessage, PartRecord, PartRef
+from slackbot.domain import Attachment, Body, BotIdentity, Button, Card, ContextMessage, PartRecord, PartRef, Person
 from slackbot.errors import BodyRefused
 from slackbot.simulator.slack.validation import check_blocks
-from slackbot.slack.blocks import build, plain_body
+from slackbot.slack.blocks import NAME_CHARS, build, build_question, plain_body
+from slackbot.slack.events import ON_THREADS
 from slackbot.slack.reading import agent_text, part_metadata, part_of, said
 
 ME = BotIdentity("T0ACME", "Acme", "U0AGENT", "B0AGENT", "A0AGENT")
@@ -99,6 +102,98 @@ def test_an_endless_step() -> None:
         assert len(plain_body(body)) < 1_300
 
 
+CARD = Card(
+    "Ada asks for a human",
+    (("Agent", "Noxus"), ("Reason", "asked in words")),
+    (("Ada", "My <invoice> is wrong."), ("agent", " "), ("agent", "I could not\nfind it.")),
+    waiting_since=1_790_000_000.5,
+    link="https://acme.slack.com/archives/C1/p1?thread_ts=1.1&cid=C1",
+)
+LINK = "<https://acme.slack.com/archives/C1/p1?thread_ts=1.1&amp;cid=C1|Open the thread>"
+
+
+def test_a_card() -> None:
+    """Heading, facts, what was said, since when, where, and the buttons of its state."""
+    text, blocks = build(Body(card=CARD, buttons=(Button.CLAIM, Button.RESOLVE), handover_id=42))
+    assert text == "Ada asks for a human"
+    types = ["header", "section", "context", "section", "context", "section", "context", "actions"]
+    assert [block["type"] for block in blocks] == types
+    assert [field["text"] for field in blocks[1]["fields"]] == ["*Agent*\nNoxus", "*Reason*\nasked in words"]
+    said = [blocks[2]["elements"][0], blocks[3]["text"], blocks[4]["elements"][0], blocks[5]["text"]]
+    assert [one["text"] for one in said] == ["Ada", "My <invoice> is wrong.", "agent", "I could not\nfind it."]
+    assert {one["type"] for one in said} == {"plain_text"}
+    since = "Waiting since {date_short_pretty} at {time}, {ago}|Waiting since 2026-09-21 14:13 UTC"
+    assert [one["text"] for one in blocks[6]["elements"]] == [f"<!date^1790000000^{since}>", LINK]
+    assert [(it["action_id"], it["value"], it["text"]["text"]) for it in blocks[7]["elements"]] == [
+        ("claim_handover", "42", "Take over"),
+        ("resolve_handover", "42", "Resolve"),
+    ]
+    check_blocks(blocks)
+    assert agent_text(post(blocks=blocks)) == ""
+
+
+def test_a_bare_card() -> None:
+    """What a card does not have takes no room; an address that is none is no link."""
+    for link in ("", "javascript:alert(1)", "https://a.example/|b", "https://a.example/>", "https://a b"):
+        assert [block["type"] for block in build(Body(card=Card("Resolved", link=link)))[1]] == ["header"]
+    text, blocks = build(Body(card=Card("Taken", link="https://a.example"), notice="By Olga."))
+    assert (text, [block["type"] for block in blocks]) == ("Taken", ["header", "context", "section"])
+
+
+def test_a_card_as_text() -> None:
+    """Where Slack refuses its blocks, a card says the same in words, and its link stays one."""
+    body = Body(card=CARD, notice="Nobody came yet.")
+    assert plain_body(body).split("\n") == [
+        "Ada asks for a human",
+        "Agent: Noxus",
+        "Reason: asked in words",
+        "Ada: My &lt;invoice&gt; is wrong.",
+        "agent: I could not",
+        "find it.",
+        "Waiting since 2026-09-21 14:13 UTC",
+        "https://acme.slack.com/archives/C1/p1?thread_ts=1.1&amp;cid=C1",
+        "",
+        "Nobody came yet.",
+    ]
+    assert plain_body(Body(card=Card("Resolved"))) == "Resolved"
+
+
+@pytest.mark.parametrize("sign", ["&", "\U0001f600", "*", "`"])
+def test_the_largest_card(sign: str) -> None:
+    """Whatever people are called and say, Slack takes the card; of long talks the newest words are shown."""
+    words = sign * 5_000
+    card = Card(words, ((words, words),) * 12, ((words, words),) * 11 + (("Ada", "the last"),), 0.0, f"https://{words}")
+    body = Body(card=card, buttons=tuple(Button), turn_id=1, handover_id=1)
+    _, blocks = build(body)
+    check_blocks(blocks)
+    assert "the last" in str(blocks)
+    if sign != "&":  # five characters in Slack's spelling
+        assert plain_body(body)
+
+
+def test_who_speaks() -> None:
+    """Where Slack does not show it, a human's name stands above the words, and before them where there is only text."""
+    body = Body("It is **on its way**.", speaker=Person("U0OLGA", "Olga *P.*\n<!here>"))
+    text, blocks = build(body)
+    assert text == "Olga P. &lt;!here&gt;: It is on its way."
+    assert [block["type"] for block in blocks] == ["context", "markdown"]
+    assert blocks[0]["elements"][0]["text"] == "*Olga P. &lt;!here&gt;*"
+    assert plain_body(body) == "*Olga P. &lt;!here&gt;:* It is **on its way**."
+    assert build(Body("Yes.", speaker=Person("U0", "*")))[0] == "?: Yes."
+
+
+def test_a_private_question() -> None:
+    """Its words, and buttons that say which thread and message it is about."""
+    text, blocks = build_question("Do <you> take over?", ON_THREADS, "1.1", "2.2")
+    assert text == "Do &lt;you&gt; take over?"
+    assert [block["type"] for block in blocks] == ["section", "actions"]
+    assert [(it["action_id"], it["value"], it["text"]["text"]) for it in blocks[1]["elements"]] == [
+        ("take_over", "1.1/2.2", "Take over"),
+        ("just_say", "1.1/2.2", "Just say it"),
+    ]
+    check_blocks(blocks)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -134,7 +229,45 @@ def test_plain_body() -> None:
 
 
 ROWS = st.sampled_from([(), (Button.STOP,), (Button.RETRY,), (Button.GOOD, Button.BAD), tuple(Button)])
-BODIES = st.builds(Body, st.text(), st.text(), st.text(), ROWS, st.none() | st.integers(1))
+NUMBERS = st.none() | st.integers(1)
+BODIES = st.builds(Body, st.text(), st.text(), st.text(), ROWS, NUMBERS, NUMBERS)
+LOUD = st.sampled_from(
+    ["<!channel>", "<@U1>", "<https://a.example|b>", "https://a.example", "@here", "*", "```", "&lt;"]
+)
+SAID = st.lists(LOUD | st.text(max_size=9), max_size=6).map("".join)
+CARDS = st.builds(
+    Card,
+    SAID,
+    st.lists(st.tuples(SAID, SAID), max_size=9).map(tuple),
+    st.lists(st.tuples(SAID, SAID), max_size=9).map(tuple),
+    st.none() | st.floats(0, 4e9),
+    SAID | st.just("https://a.example/p1"),
+)
+
+
+def marked(block: object) -> Iterator[str]:
+    """Every text of a block in which Slack looks for mentions, links and marks."""
+    if isinstance(block, list):
+        for item in block:
+            yield from marked(item)
+    elif isinstance(block, dict):
+        if block.get("type") == "mrkdwn":
+            assert block["verbatim"] is True
+            yield block["text"]
+        for item in block.values():
+            yield from marked(item)
+
+
+@given(CARDS, SAID)
+def test_a_card_calls_nobody(card: Card, name: str) -> None:
+    """Nothing in a name or in what was said mentions anybody, links anywhere or breaks the card."""
+    body = Body(card=card, buttons=(Button.CLAIM,), handover_id=1, speaker=Person("U1", name))
+    text, blocks = build(body)
+    check_blocks(blocks)
+    special = re.compile(r"<(?:!date\^\d+\^[^<>|]+\|[^<>]+|https?://[^<>|\s]+\|Open the thread)>")
+    for words in (text, plain_body(body), *marked(blocks)):
+        assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", special.sub("", words))
+    assert len(text) < 5 * (150 + NAME_CHARS) + 9
 
 
 @given(BODIES)

@@ -5,13 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from slackbot.budget import Budget
-from slackbot.domain import FLAT_ROOT, Body, Button, ContextMessage, PartRecord, PartRef, Person, ThreadKey
+from slackbot.domain import (
+    FLAT_ROOT,
+    Body,
+    Button,
+    Card,
+    ContextMessage,
+    MessageRef,
+    PartRecord,
+    PartRef,
+    Person,
+    SessionStatus,
+    ThreadKey,
+)
 from slackbot.errors import (
     BodyRefused,
     ChatError,
@@ -20,8 +34,8 @@ from slackbot.errors import (
     MessageGone,
     ThreadClosed,
 )
-from slackbot.simulator.slack import SlackSimulator
-from slackbot.slack import client, names
+from slackbot.simulator.slack import Grants, SlackSimulator
+from slackbot.slack import client, names, operators
 from slackbot.slack.client import SlackChat
 from slackbot.slack.installations import Installations
 from slackbot.slack.web import NotSent, WebApi
@@ -48,11 +62,16 @@ class World:
 
     def __init__(self, slack: SlackSimulator, web_api: WebApi, installations: Installations) -> None:
         self.slack = slack
+        self._parts = (web_api, installations)
         self.clock = Clock()
         self.budget = Budget()
-        self.chat = SlackChat(web_api, installations, self.budget, now=self.clock.now, sleep=self.clock.sleep)
+        self.chat = self.with_operators()
         self.ada = slack.users["ada"]
         self.general = slack.channels["general"]
+
+    def with_operators(self, **settings: Any) -> SlackChat:
+        """A client that is told in these settings who may take threads over."""
+        return SlackChat(*self._parts, self.budget, now=self.clock.now, sleep=self.clock.sleep, **settings)
 
     async def thread(self, text: str = "hello") -> ThreadKey:
         """A thread that Ada starts in #general."""
@@ -70,7 +89,14 @@ class World:
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     """A workspace without latency and the client on it. The client's time is not the workspace's: no limits there."""
-    slack = SlackSimulator(latency=0.0, enforce_limits=False)
+    async with a_world() as world:
+        yield world
+
+
+@asynccontextmanager
+async def a_world(grants: Grants | None = None) -> AsyncIterator[World]:
+    """A workspace in which the app was granted everything, or less."""
+    slack = SlackSimulator(latency=0.0, enforce_limits=False, grants=grants)
     await slack.start()
     web_api = WebApi(slack.api_url)
     try:
@@ -120,6 +146,26 @@ async def test_post_and_edit(world: World) -> None:
         "none",
         False,
     )
+
+
+@pytest.mark.parametrize("flat", [False, True])
+async def test_a_message_is_stripped_to_its_words(world: World, *, flat: bool) -> None:
+    """Buttons and small print go, the words stay as Slack has them; without anything to take off nothing is called."""
+    flat_dm = ThreadKey(world.slack.team_id, world.slack.dm("ada"), FLAT_ROOT)
+    thread = flat_dm if flat else await world.thread()
+    half = Body("It **grows**", step="Searching…", buttons=(Button.STOP,), turn_id=7)
+    ts = await world.chat.post(thread, lambda: half, PartRef(7, 0))
+    waiting = await world.chat.post(thread, lambda: Body(step="Still working…", buttons=(Button.STOP,), turn_id=8))
+    for _ in range(2):
+        await world.chat.strip(thread, ts)
+    await world.chat.strip(thread, waiting)
+    await world.chat.strip(thread, "1600000000.000100")
+    first, second = world.slack.messages(thread.channel_id, thread.root_ts or None)[-2:]
+    assert [block["type"] for block in first.blocks] == ["markdown"]
+    assert (first.shown, first.text, first.edited) == ("It **grows**", "It grows", None)
+    assert [block["type"] for block in second.blocks] == ["section"]
+    assert world.calls("chat.update") == 2
+    assert await world.chat.find_parts(thread, 7) == [PartRecord(0, ts)]
 
 
 async def test_flat_dm(world: World) -> None:
@@ -338,6 +384,218 @@ async def test_whisper(world: World) -> None:
     assert (whisper.ephemeral_to, whisper.text, whisper.thread_ts) == (world.ada, "Wait &lt;a bit&gt;", thread.root_ts)
 
 
+async def test_a_private_question(world: World) -> None:
+    """One person sees it, with buttons that know the thread."""
+    thread = await world.thread()
+    buttons = (Button.TAKE_OVER, Button.JUST_SAY)
+    await world.chat.ask_privately(thread, world.ada, "Take <over>?", buttons, "1700000000.000100")
+    (question,) = world.slack.whispers
+    assert (question.ephemeral_to, question.thread_ts, question.text) == (
+        world.ada,
+        thread.root_ts,
+        "Take &lt;over&gt;?",
+    )
+    values = [element["value"] for element in question.blocks[1]["elements"]]
+    assert values == [f"{thread.root_ts}/1700000000.000100"] * 2
+
+
+async def test_a_card(world: World) -> None:
+    """A card is posted and edited like everything else, and as words where Slack refuses it."""
+    thread = await world.thread()
+    card = Card("Ada asks for a human", link="https://acme.slack.com/p1")
+    ts = await world.chat.post(thread, lambda: Body(card=card, buttons=(Button.CLAIM,), handover_id=7))
+    assert blocks_of(world, thread) == [["header", "context", "actions"]]
+    await world.chat.edit(thread, ts, Body(card=card, notice="Taken."))
+    assert blocks_of(world, thread) == [["header", "context", "section"]]
+    world.slack.faults.add(method="chat.update", error="invalid_blocks")
+    await world.chat.edit(thread, ts, Body(card=card, notice="Taken."))
+    assert world.shown(thread) == ["Ada asks for a human\nhttps://acme.slack.com/p1\n\nTaken."]
+
+
+# --- under somebody's name ---
+
+OLGA = Person("U0000OLGA", "Olga " * 30, picture="https://pictures.example/olga")
+
+
+async def test_a_message_under_a_persons_name(world: World) -> None:
+    """It has the person's name and picture, which an edit leaves alone; as text alone it has them, too."""
+    thread = await world.thread()
+    ts = await world.chat.post(thread, lambda: Body("On its **way**.", speaker=OLGA), PartRef(7, 0))
+    await world.chat.edit(thread, ts, Body("On its way, *really*.", speaker=OLGA))
+    world.slack.faults.add(method="chat.postMessage", error="invalid_blocks")
+    await world.chat.post(thread, lambda: Body("Hello.", speaker=Person("U0000OLGA", "Olga")))
+    one, other = world.slack.messages(thread.channel_id, thread.root_ts)[1:]
+    assert (one.username, one.icon_url, one.shown) == (OLGA.name[:80], OLGA.picture, "On its way, *really*.")
+    assert [block["type"] for block in one.blocks] == ["markdown"]
+    assert (other.username, other.icon_url, other.text) == ("Olga", None, "Hello.")
+    edit = next(call.args for call in world.slack.calls if call.method == "chat.update")
+    assert "username" not in edit
+    assert await world.chat.find_parts(thread, 7) == [PartRecord(0, ts)]
+    said = await world.chat.history(thread, before_ts="9999999999.0", limit=50)
+    assert [(remark.text, remark.from_agent) for remark in said[1:]] == [
+        ("On its way, *really*.", False),
+        ("Hello.", False),
+    ]
+
+
+async def test_a_name_that_slack_may_not_show(caplog: pytest.LogCaptureFixture) -> None:
+    """Without its scope the name stands above the words, and the log names the scope once."""
+    async with a_world(Grants(scopes={"chat:write", "channels:history"})) as world:
+        thread = await world.thread()
+        await world.chat.post(thread, lambda: Body("Hello.", speaker=Person("U0000OLGA", "Olga")))
+        ts = await world.chat.post(thread, lambda: Body("On its way.", speaker=Person("U0000OLGA", "Olga")))
+        await world.chat.edit(thread, ts, Body("It is there.", speaker=Person("U0000OLGA", "Olga")))
+        messages = world.slack.messages(thread.channel_id, thread.root_ts)[1:]
+        assert [message.text for message in messages] == ["Olga: Hello.", "Olga: It is there."]
+        assert blocks_of(world, thread) == [["context", "markdown"]] * 2
+        assert {message.username for message in messages} == {None}
+    scopes = [record.__dict__["scope"] for record in caplog.records if record.msg == "scope.missing"]
+    assert scopes.count("chat:write.customize") == 1
+
+
+# --- the agent's session ---
+
+
+async def test_the_session(world: World) -> None:
+    """Its state is shown where there is a thread."""
+    thread = await world.thread()
+    for status in SessionStatus:
+        await world.chat.set_session(thread, status)
+        assert world.slack.session(thread.channel_id, thread.root_ts) == status
+    await world.chat.set_session(ThreadKey(thread.team_id, world.slack.dm("ada"), FLAT_ROOT), SessionStatus.CLOSED)
+    assert world.calls("agents.sessions.setStatus") == len(SessionStatus)
+
+
+@pytest.mark.parametrize("error", ["not_authorized", "unknown_method"])
+async def test_an_app_without_sessions(world: World, error: str) -> None:
+    """Nothing happens, and Slack is asked once an hour."""
+    thread = await world.thread()
+    world.slack.faults.add(method="agents.sessions.setStatus", error=error, times=None)
+    for _ in range(3):
+        await world.chat.set_session(thread, SessionStatus.SUSPENDED)
+    assert world.calls("agents.sessions.setStatus") == 1
+    world.clock.time += 3_601
+    await world.chat.set_session(thread, SessionStatus.SUSPENDED)
+    assert world.calls("agents.sessions.setStatus") == 2
+    await world.chat.set_session(ThreadKey("T0OTHER", "C1", "1.1"), SessionStatus.SUSPENDED)
+
+
+# --- operators ---
+
+
+async def test_operators_are_the_members_of_the_channel(world: World) -> None:
+    """Of the channel's members those who are people of the team; asked once a minute."""
+    slack, team = world.slack, world.slack.team_id
+    support, olga = slack.channels["support"], slack.users["olga"]
+    cleo, visitor = slack.add_user("cleo"), slack.add_user("visitor", guest=True)
+    for who in (cleo, visitor, slack.users["guest"], slack.users["deploybot"]):
+        slack.join(who, support)
+    chat = world.with_operators(handover_channel=support)
+    assert await chat.operators(team) == {olga, cleo}
+    slack.join(world.ada, support)
+    slack.join(cleo, support, leave=True)
+    assert await chat.operators(team) == {olga, cleo}
+    world.clock.time += 61
+    assert await chat.operators(team) == {olga, world.ada}
+    assert world.calls("conversations.members") == 2
+
+
+async def test_operators_who_left(world: World) -> None:
+    """Who has left the workspace is no operator, even if Slack still lists them."""
+    slack, team = world.slack, world.slack.team_id
+    slack.dismiss(slack.users["olga"])
+    slack.join(slack.users["olga"], slack.channels["support"])
+    assert await world.with_operators(handover_channel=slack.channels["support"]).operators(team) == frozenset()
+    assert await world.with_operators(operator_group="S0OPERATOR").operators(team) == frozenset()
+
+
+async def test_operators_of_a_group_and_a_list(world: World) -> None:
+    """A group or a list stands instead of the channel; both count, and even there a guest or a bot does not."""
+    slack, team = world.slack, world.slack.team_id
+    support, olga, ben = slack.channels["support"], slack.users["olga"], slack.users["ben"]
+    slack.join(world.ada, support)
+    listed = frozenset({ben, slack.users["guest"], slack.users["deploybot"], "U0UNKNOWN"})
+    for settings, expected in (
+        ({"operator_group": "S0OPERATOR"}, {olga}),
+        ({"operators": listed}, {ben, "U0UNKNOWN"}),
+        ({"operators": listed, "operator_group": "S0OPERATOR"}, {olga, ben, "U0UNKNOWN"}),
+        ({}, set()),
+    ):
+        chat = world.with_operators(handover_channel=support if settings else "", **settings)
+        assert await chat.operators(team) == expected
+    assert not world.calls("conversations.members")
+
+
+async def test_operators_that_cannot_be_known(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Where Slack does not tell, the last known are taken, else who is listed; it is asked again soon."""
+    slack, team = world.slack, world.slack.team_id
+    support, olga = slack.channels["support"], slack.users["olga"]
+    chat = world.with_operators(handover_channel=support)
+    slack.faults.add(method="conversations.members", error="fetch_members_failed")
+    assert await chat.operators(team) == frozenset()
+    assert await chat.operators(team) == frozenset()
+    world.clock.time += 11
+    assert await chat.operators(team) == {olga}
+    world.clock.time += 61
+    slack.faults.add(method="conversations.members", status=503)
+    assert await chat.operators(team) == {olga}
+    listed = world.with_operators(operators=frozenset({olga}), operator_group="S0NONE")
+    assert await listed.operators(team) == {olga}
+    assert await listed.operators("T0OTHER") == {olga}
+    told = [record.__dict__["error"] for record in caplog.records if record.msg == "operators.unknown"]
+    assert told[0] == "conversations.members: fetch_members_failed"
+    assert len(told) == 4
+
+
+async def test_operators_nobody_waits_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody has pressed a button and waits: a Slack that takes too long is not waited for; many ask as one."""
+    monkeypatch.setattr(operators, "ASK_SECONDS", 0.01)
+    slack, team = world.slack, world.slack.team_id
+    chat = world.with_operators(handover_channel=slack.channels["support"])
+    slack._web_api.latency = 0.2
+    found = await asyncio.gather(*(chat.operators(team) for _ in range(20)))
+    assert set(found) == {frozenset()}
+    slack._web_api.latency = 0.0
+    await slack.wait(lambda: world.calls("conversations.members") == 1)
+
+
+@pytest.mark.parametrize("scope", ["groups:read", "users:read"])
+async def test_operators_without_a_scope(scope: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody is taken for an operator on trust, and the log names what is missing."""
+    granted = {"chat:write", "channels:history", "groups:read", "users:read"} - {scope}
+    async with a_world(Grants(scopes=granted)) as world:
+        chat = world.with_operators(handover_channel=world.slack.channels["support"])
+        assert await chat.operators(world.slack.team_id) == frozenset()
+    assert scope in [record.__dict__["scope"] for record in caplog.records if record.msg == "scope.missing"]
+
+
+async def test_a_large_channel_of_operators(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its members come in pages, and there is a last page we read."""
+    monkeypatch.setattr(operators, "PAGE", 2)
+    monkeypatch.setattr(operators, "PAGES", 3)
+    slack, support = world.slack, world.slack.channels["support"]
+    for number in range(8):
+        slack.join(slack.add_user(f"a{number}"), support)
+    found = await world.with_operators(handover_channel=support).operators(slack.team_id)
+    assert world.calls("conversations.members") == 3
+    assert 5 <= len(found) <= 6
+
+
+# --- addresses of messages ---
+
+
+async def test_permalinks(world: World) -> None:
+    """The address of a message, asked once; of one that is gone there is none."""
+    thread = await world.thread()
+    message = MessageRef(thread.channel_id, thread.root_ts)
+    link = await world.chat.permalink(message, thread.team_id)
+    assert link.endswith(f"/archives/{thread.channel_id}/p{thread.root_ts.replace('.', '')}")
+    assert await world.chat.permalink(message, thread.team_id) == link
+    assert world.calls("chat.getPermalink") == 1
+    assert await world.chat.permalink(MessageRef(thread.channel_id, "1.1"), thread.team_id) == ""
+    assert await world.chat.permalink(message, "T0OTHER") == ""
+
+
 # --- the status ---
 
 
@@ -515,8 +773,8 @@ async def test_people(world: World) -> None:
     team, bot = world.slack.team_id, world.slack.users["deploybot"]
     wanted = [world.ada, bot, "U0NOBODY"]
     expected = {
-        world.ada: Person(world.ada, "Ada"),
-        bot: Person(bot, "deploybot", is_bot=True),
+        world.ada: Person(world.ada, "Ada", picture=f"{world.slack.page_url}pictures/{world.ada}"),
+        bot: Person(bot, "deploybot", is_bot=True, picture=f"{world.slack.page_url}pictures/{bot}"),
         "U0NOBODY": Person("U0NOBODY", "U0NOBODY"),
     }
     assert await world.chat.people(team, wanted) == expected
@@ -528,6 +786,22 @@ async def test_people(world: World) -> None:
     world.clock.time += 3_601
     await world.chat.people(team, [world.ada])
     assert world.calls("users.info") == 5
+
+
+def test_guests() -> None:
+    """People of other teams and limited accounts are guests; people of the same organization are none."""
+    is_guest = names._is_guest
+    ours: list[dict[str, Any]] = [
+        {},
+        {"team_id": "T1"},
+        {"team_id": "T1", "is_restricted": False},
+        {"team_id": "T2", "enterprise_user": {"teams": ["T1", "T2"]}},
+    ]
+    assert not any(is_guest(record, "T1") for record in ours)
+    marks = ("is_restricted", "is_ultra_restricted", "is_stranger")
+    guests = [{"team_id": "T1", mark: True} for mark in marks]
+    guests += [{"team_id": "T2"}, {"team_id": "T2", "enterprise_user": {"teams": None}}]
+    assert all(is_guest(record, "T1") for record in guests)
 
 
 async def test_names_are_not_waited_for(world: World) -> None:

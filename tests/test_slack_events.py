@@ -15,14 +15,16 @@ from slackbot.domain import (
     Attachment,
     Button,
     ChannelKind,
+    HandoverPress,
     InboundMessage,
     MessageDeleted,
     MessageEdited,
     Press,
     SessionStopped,
+    ThreadPress,
     Unsupported,
 )
-from slackbot.slack.events import ACTIONS, button_value, parse, trace
+from slackbot.slack.events import ACTIONS, ON_HANDOVERS, ON_THREADS, SHORTCUTS, button_value, parse, thread_value, trace
 
 PAYLOADS = Path(__file__).parent / "payloads" / "slack"
 
@@ -103,7 +105,7 @@ def test_attachments() -> None:
         Attachment("F0SHARED", "file"),
     )
     assert message("app_mention", files=[7, {"name": "no id"}, {"id": "F1", "name": "a\0b"}]).attachments == (
-        Attachment("F1", "a\u2400b"),
+        Attachment("F1", "a b"),
     )
     assert message("app_mention", files="F1").attachments == ()
 
@@ -290,7 +292,10 @@ def pressed(action_id: object, value: object) -> dict[str, Any]:
     return body
 
 
-@given(st.sampled_from(Button), st.integers(0, 10**18 - 1))
+ON_TURNS = [button for button in Button if button not in (*ON_HANDOVERS, *ON_THREADS)]
+
+
+@given(st.sampled_from(ON_TURNS), st.integers(0, 10**18 - 1))
 def test_what_a_button_says_is_understood(button: Button, turn_id: int) -> None:
     """Every button comes back as itself, with its turn."""
     parsed = parse(pressed(ACTIONS[button], button_value(button, turn_id)))
@@ -298,22 +303,83 @@ def test_what_a_button_says_is_understood(button: Button, turn_id: int) -> None:
     assert (parsed.button, parsed.turn_id) == (button, turn_id)
 
 
+def test_buttons_of_a_card() -> None:
+    """A press on a card names its handover; the card stands in no thread."""
+    place = ("T0ACME", "C0SUPPORT", "1790000018.000100", None, "U0OLGA", 42)
+    assert parse(payload("claim_pressed")) == HandoverPress(Button.CLAIM, *place)
+
+
+@given(st.sampled_from(ON_HANDOVERS), st.integers(0, 10**18 - 1))
+def test_what_a_card_says_is_understood(button: Button, handover_id: int) -> None:
+    """Every button of a handover comes back as itself, with its handover and where it was pressed."""
+    place = ("T0ACME", "C0GENERAL", "1790000018.000100", "1790000000.000100", "U0ADA", handover_id)
+    parsed = parse(pressed(ACTIONS[button], button_value(button, handover_id)))
+    assert parsed == HandoverPress(button, *place)
+
+
+def test_the_answer_to_a_private_question() -> None:
+    """A message that only one person sees tells nothing of its thread: the button itself does."""
+    place = ("T0ACME", "C0GENERAL", "1790000020.000100", "1790000000.000100", "U0OLGA")
+    assert parse(payload("just_say_pressed")) == ThreadPress(Button.JUST_SAY, *place)
+
+
+@given(st.sampled_from(ON_THREADS), st.from_regex(r"([0-9]{10}\.[0-9]{6})?", fullmatch=True))
+def test_what_a_question_says_is_understood(button: Button, root_ts: str) -> None:
+    """Every button of a question comes back as itself, with its thread and the message it was about."""
+    parsed = parse(pressed(ACTIONS[button], thread_value(root_ts, "1790000020.000100")))
+    place = ("T0ACME", "C0GENERAL", "1790000020.000100", root_ts or None, "U0ADA")
+    assert parsed == ThreadPress(button, *place)
+
+
+def test_the_menu_of_a_message() -> None:
+    """A choice from a message's menu names the message and its thread, if it stands in one."""
+    place = ("T0ACME", "C0GENERAL", "1790000020.000100")
+    chosen = payload("shortcut_used")
+    assert parse(chosen) == ThreadPress(Button.TAKE_OVER, *place, "1790000000.000100", "U0OLGA")
+    chosen |= {"callback_id": "ask_human", "message": {}}
+    assert parse(chosen) == ThreadPress(Button.HUMAN, *place, None, "U0OLGA")
+    assert trace(chosen) == {
+        "type": "message_action",
+        "team": "T0ACME",
+        "channel": "C0GENERAL",
+        "ts": "1790000020.000100",
+    }
+    assert reason(chosen | {"callback_id": "feedback"}) == "shortcut feedback: not used"
+    assert reason(chosen | {"callback_id": ["take_over"]}) == "shortcut without a name: not used"
+    for missing in ("team", "channel", "user", "message_ts"):
+        assert reason(chosen | {missing: None}) == "shortcut without team, channel, message or user"
+
+
 @pytest.mark.parametrize("action_id", sorted(set(ACTIONS.values())))
 @pytest.mark.parametrize(
     "value",
-    [None, 42, "", "-1", "4 2", "042", "42\n", "9" * 40, "٣", "good", "good:", ":42", "best:42", "retry:42"],
+    ["", "-1", "4 2", "042", "42\n", "9" * 40, "٣", "good", "good:", ":42", "best:42", "retry:42", "/", "1.1/", "1/1"],
 )
-def test_a_button_without_a_turn(action_id: str, value: object) -> None:
+def test_a_button_with_a_strange_value(action_id: str, value: object) -> None:
     """A value that is not of the button's own shape is not trusted."""
-    assert reason(pressed(action_id, value)) == f"button {action_id} without a turn"
+    assert reason(pressed(action_id, value)) == f"button {action_id} with a value that is not ours"
+
+
+@pytest.mark.parametrize("action_id", sorted(set(ACTIONS.values())))
+@pytest.mark.parametrize("value", [None, 42, ["42"]])
+def test_a_button_without_a_value(action_id: str, value: object) -> None:
+    """Without a value nobody knows what a button is about."""
+    assert reason(pressed(action_id, value)) == f"button {action_id} without a value"
 
 
 @pytest.mark.parametrize(
-    ("action_id", "value"), [("rate_turn", "42"), ("retry_turn", "good:42"), ("stop_turn", "bad:42")]
+    ("action_id", "value"),
+    [
+        ("rate_turn", "42"),
+        ("retry_turn", "good:42"),
+        ("stop_turn", "bad:42"),
+        ("take_over", "42"),
+        ("call_off", "1.1/1.1"),
+    ],
 )
 def test_values_of_other_buttons(action_id: str, value: str) -> None:
     """A rating does not stop, and a Stop does not rate."""
-    assert reason(pressed(action_id, value)) == f"button {action_id} without a turn"
+    assert reason(pressed(action_id, value)) == f"button {action_id} with a value that is not ours"
 
 
 @pytest.mark.parametrize("action_id", [None, 7, [], {}, "feedback", "retry_turn "])
@@ -394,7 +460,7 @@ def test_no_change_surprises(changes: dict[str, Any], which: str) -> None:
     assert storable(payload("message_edited", **{which: EDITED[which] | changes}))
 
 
-@given(JSON, JSON, st.sampled_from(["retry_pressed", "stop_pressed", "rated"]))
+@given(JSON, JSON, st.sampled_from(["retry_pressed", "stop_pressed", "rated", "claim_pressed", "just_say_pressed"]))
 def test_no_press_surprises(action: object, value: object, name: str) -> None:
     """Whatever a pressed element holds, there is an answer."""
     body = payload(name)
@@ -405,5 +471,8 @@ def test_no_press_surprises(action: object, value: object, name: str) -> None:
 @given(JSON)
 def test_any_json_object(value: object) -> None:
     """Bodies we never imagined have a reason too."""
-    for kind in ("event_callback", "block_actions", value):
+    for kind in ("event_callback", "block_actions", "message_action", value):
         parse({"type": kind, "event": value, "actions": [value], "team": value, "container": value})
+    for callback_id in SHORTCUTS:
+        body = {"type": "message_action", "callback_id": callback_id, "message": value, "user": value, "channel": value}
+        assert isinstance(parse(body), Unsupported)

@@ -15,14 +15,24 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from slackbot.domain import Body, Button, InboundMessage, MessageDeleted, MessageEdited, Press, SessionStopped
+from slackbot.domain import (
+    Body,
+    Button,
+    HandoverPress,
+    InboundMessage,
+    MessageDeleted,
+    MessageEdited,
+    Press,
+    SessionStopped,
+    ThreadPress,
+)
 from slackbot.errors import ThreadClosed
 from slackbot.serving import CannotListen
 from slackbot.simulator.slack import Delivery, SlackSimulator
 from slackbot.slack import sockets
-from slackbot.slack.blocks import build
+from slackbot.slack.blocks import build, build_question
 from slackbot.slack.client import SlackChat
-from slackbot.slack.events import ACTIONS, Inbound, button_value
+from slackbot.slack.events import ACTIONS, ON_HANDOVERS, ON_THREADS, SHORTCUTS, Inbound, button_value
 from slackbot.slack.installations import Installations
 from slackbot.slack.server import Gate, SlackServer
 from slackbot.slack.sockets import SocketMode
@@ -119,10 +129,13 @@ def logged(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]
     return [vars(record) for record in caplog.records if record.getMessage() == event]
 
 
+ON_MESSAGES = [button for button in Button if button not in ON_THREADS]
+
+
 async def press(bot: Bot, *buttons: Button) -> list[Delivery]:
     """Press buttons under a message of the bot."""
     slack, general = bot.slack, bot.slack.channels["general"]
-    text, blocks = build(Body("It was", buttons=tuple(Button), turn_id=42))
+    text, blocks = build(Body("It was", buttons=tuple(Button), turn_id=42, handover_id=42))
     chat = {"channel": general, "text": text, "blocks": blocks}
     posted = await bot.web_api.call("chat.postMessage", slack.bot_token, chat)
     where = slack.users["ada"], general, posted["ts"]
@@ -220,9 +233,35 @@ async def test_twins_both_arrive(online: Bot) -> None:
 
 async def test_buttons(online: Bot) -> None:
     """Every button arrives and is acked."""
-    assert [delivery.acked for delivery in await press(online, *Button)] == [True] * 4
+    assert [delivery.acked for delivery in await press(online, *ON_MESSAGES)] == [True] * len(ON_MESSAGES)
     ada = online.slack.users["ada"]
-    assert [(it.button, it.turn_id, it.user_id) for it in online.presses] == [(button, 42, ada) for button in Button]
+    assert [(it.button, it.turn_id, it.user_id) for it in online.presses] == [
+        (button, 42, ada) for button in ON_MESSAGES if button not in ON_HANDOVERS
+    ]
+    handed = [it for it in online.others if isinstance(it, HandoverPress)]
+    assert [(it.button, it.handover_id, it.user_id) for it in handed] == [(button, 42, ada) for button in ON_HANDOVERS]
+
+
+async def test_what_acts_on_a_thread(online: Bot) -> None:
+    """A private question's buttons and the menu of a message name their thread, and are acked once it is stored."""
+    slack, general, team = online.slack, online.slack.channels["general"], online.slack.team_id
+    ada, olga = slack.users["ada"], slack.users["olga"]
+    slack.shortcuts |= dict.fromkeys(SHORTCUTS, "Anything")
+    root = await slack.say(ada, general, "Hello?")
+    reply = await slack.say(olga, general, "Hello!", thread_ts=root)
+    text, blocks = build_question("Do you take over?", ON_THREADS, root, reply)
+    asked = {"channel": general, "thread_ts": root, "user": olga, "text": text, "blocks": blocks}
+    await online.web_api.call("chat.postEphemeral", slack.bot_token, asked)
+    (question,) = slack.whispers
+    deliveries = [await slack.press(olga, general, question.ts, ACTIONS[button]) for button in ON_THREADS]
+    deliveries += [await slack.use_shortcut(ada, general, root, name) for name in SHORTCUTS]
+    assert all(delivery.acked for delivery in deliveries)
+    assert online.others == [
+        *(ThreadPress(button, team, general, reply, root, olga) for button in ON_THREADS),
+        *(ThreadPress(button, team, general, root, root, ada) for button in SHORTCUTS.values()),
+    ]
+    online.failures = 1
+    assert not (await slack.use_shortcut(ada, general, reply, "ask_human")).acked
 
 
 async def test_second_thoughts(online: Bot) -> None:

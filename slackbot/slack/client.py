@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, BinaryIO, Final, TypeVar
@@ -18,20 +18,23 @@ from slackbot.domain import (
     Button,
     ContextMessage,
     FileBytes,
+    MessageRef,
     PartRecord,
     PartRef,
     Person,
+    SessionStatus,
     SlackFile,
     ThreadKey,
 )
 from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone
-from slackbot.slack.blocks import build, escape, plain_body
+from slackbot.slack.blocks import build, build_question, escape, plain_body
 from slackbot.slack.downloads import Downloads
 from slackbot.slack.events import RATINGS
 from slackbot.slack.file_info import FileInfo
 from slackbot.slack.installations import Installations
-from slackbot.slack.names import Names, Recent
-from slackbot.slack.reading import Message, part_metadata, part_of, said
+from slackbot.slack.names import KNOWN_SECONDS, NAME_PATIENCE, Names, Recent
+from slackbot.slack.operators import Operators
+from slackbot.slack.reading import Message, only_words, part_metadata, part_of, said
 from slackbot.slack.uploads import Uploads
 from slackbot.slack.web import NotSent, WebApi
 
@@ -60,6 +63,10 @@ _NEVER: Final = frozenset(
 _NO_CHANGE: Final = frozenset({"already_reacted", "message_not_found", "no_reaction"})
 """What reactions.add and reactions.remove say when there is nothing left to do."""
 _THUMBS: Final = "feedback buttons"
+_CUSTOMIZE: Final = "chat:write.customize"
+_VOICE: Final = ("username", "icon_url")
+"""What makes a message appear under another name. https://docs.slack.dev/reference/methods/chat.postMessage#authorship"""
+NAME_CHARS: Final = 80
 
 Sent = TypeVar("Sent")
 
@@ -70,23 +77,33 @@ _NO_GUESSING: Final[dict[str, Any]] = {"parse": "none", "link_names": False}
 class SlackChat:
     """Says things in Slack for every team that installed the app. Implements ``slackbot.ports.Chat``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each setting by its name
         self,
         web: WebApi,
         installations: Installations,
         budget: Budget,
         *,
         file_hosts: Collection[str] = (),
+        operators: frozenset[str] = frozenset(),
+        operator_group: str = "",
+        handover_channel: str = "",
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``file_hosts`` (``host`` or ``host:port``) may have files besides Slack's own, and so the token."""
+        """``file_hosts`` (``host`` or ``host:port``) may have files besides Slack's own, and so the token.
+
+        Operators are the people in ``operators`` and in the user group, or else the members of the channel.
+        """
         self._web = web
         self._installations = installations
         self._budget = budget
         self._now = now
         self._sleep = sleep
         self._names = Names(self._call, now)
+        self._operators = Operators(
+            self._call, self._names, now, listed=operators, group=operator_group, channel=handover_channel
+        )
+        self._links: Recent[str] = Recent(now)
         self._file_info = FileInfo(self._call, sleep)
         self._downloads = Downloads(file_hosts, sleep=sleep)
         self._refused: Recent[bool] = Recent(now)
@@ -128,6 +145,13 @@ class SlackChat:
         """Replace a message; see ``Chat.edit``. What Slack will not show as blocks becomes plain text."""
         await self._show(thread, lambda: body, lambda content: self._edit(thread, ts, content()))
 
+    async def strip(self, thread: ThreadKey, ts: str) -> None:
+        """Take buttons and small print off a message; see ``Chat.strip``."""
+        found = await self._messages(thread, {"oldest": ts, "latest": ts, "inclusive": True})
+        for message in found:
+            if message.get("ts") == ts and (words := only_words(message)):
+                await self._edit(thread, ts, words)
+
     async def delete(self, thread: ThreadKey, ts: str) -> None:
         """Remove one of our messages."""
         try:
@@ -140,6 +164,23 @@ class SlackChat:
         """Tell one person something."""
         words = _place(thread) | {"user": user_id, "text": escape(text)}
         await self._call(thread.team_id, "chat.postEphemeral", words, patience=POST_PATIENCE)
+
+    async def ask_privately(
+        self, thread: ThreadKey, user_id: str, text: str, buttons: Sequence[Button], about_ts: str
+    ) -> None:
+        """Ask one person something; see ``Chat.ask_privately``."""
+        gist, blocks = build_question(text, buttons, thread.root_ts, about_ts)
+        question = _place(thread) | {"user": user_id, "text": gist, "blocks": blocks}
+        await self._call(thread.team_id, "chat.postEphemeral", question, patience=POST_PATIENCE)
+
+    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> None:
+        """Show the state of the agent's session, where the app has Slack's agent feature.
+
+        https://docs.slack.dev/reference/methods/agents.sessions.setStatus
+        """
+        if thread.root_ts:
+            wanted = {"channel_id": thread.channel_id, "thread_ts": thread.root_ts, "status": status.value}
+            await self._try(thread, "agents.sessions.setStatus", wanted, patience=MARK_PATIENCE)
 
     async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "") -> None:
         """Share a file in the thread and wait until it stands there."""
@@ -171,8 +212,13 @@ class SlackChat:
         key = (thread.team_id, _THUMBS)
 
         def blocks(*, thumbs: bool) -> Mapping[str, Any]:
-            text, shown = build(body() if thumbs else _without_thumbs(body()))
-            return {"text": text, "blocks": shown}
+            spoken, voice = self._voiced(thread.team_id, body())
+            text, shown = build(spoken if thumbs else _without_thumbs(spoken))
+            return {"text": text, "blocks": shown, **voice}
+
+        def words() -> Mapping[str, Any]:
+            spoken, voice = self._voiced(thread.team_id, body())
+            return {"text": plain_body(spoken), **voice}
 
         thumbs = not self._refused.get(key)
         try:
@@ -187,7 +233,19 @@ class SlackChat:
                 sent = await send(lambda: blocks(thumbs=False))
                 self._refused.put(key, True, REFUSED_SECONDS)  # noqa: FBT003
                 return sent
-        return await send(lambda: {"text": plain_body(body())})
+        return await send(words)
+
+    def _voiced(self, team_id: str, body: Body) -> tuple[Body, dict[str, str]]:
+        """The body as it appears under its speaker's name and picture; where that is not allowed, the body names
+        the speaker."""
+        if body.speaker is None:
+            return body, {}
+        token = self._installations.find(team_id).token
+        if _CUSTOMIZE not in self._web.scopes.get(token, "").split(","):
+            self._web.tell_missing("chat.postMessage", token, _CUSTOMIZE)
+            return body, {}
+        voice = dict(zip(_VOICE, (body.speaker.name[:NAME_CHARS], body.speaker.picture), strict=True))
+        return replace(body, speaker=None), {name: value for name, value in voice.items() if value}
 
     async def _post(self, thread: ThreadKey, part: PartRef | None, content: Callable[[], Mapping[str, Any]]) -> str:
         message = _place(thread) | _NO_GUESSING | {"unfurl_links": False, "unfurl_media": False}
@@ -221,7 +279,9 @@ class SlackChat:
 
     async def _edit(self, thread: ThreadKey, ts: str, content: Mapping[str, Any]) -> None:
         token = self._installations.find(thread.team_id).token
-        message = {"channel": thread.channel_id, "ts": ts} | dict(content) | _NO_GUESSING
+        # Under whose name a message appears was decided when it was posted.
+        shown = {name: value for name, value in content.items() if name not in _VOICE}
+        message = {"channel": thread.channel_id, "ts": ts} | shown | _NO_GUESSING
         try:
             await self._web.call("chat.update", token, message)
         except ChatRateLimited as error:
@@ -253,6 +313,24 @@ class SlackChat:
     async def channel_names(self, team_id: str, channel_ids: Collection[str]) -> dict[str, str]:
         """Names of those channels that can be read."""
         return await self._names.channels(team_id, channel_ids)
+
+    async def operators(self, team_id: str) -> frozenset[str]:
+        """Who may take threads over."""
+        return await self._operators.of(team_id)
+
+    async def permalink(self, message: MessageRef, team_id: str) -> str:
+        """The address of a message; empty when Slack does not tell."""
+        key = (team_id, message)
+        if not (link := self._links.get(key) or ""):
+            where = {"channel": message.channel_id, "message_ts": message.ts}
+            try:
+                answer = await self._call(team_id, "chat.getPermalink", where, patience=NAME_PATIENCE)
+            except ChatError as error:
+                log.info("permalink.unknown", extra={"team": team_id, "ts": message.ts, "error": str(error)})
+                return ""
+            link = str(answer.get("permalink") or "")
+            self._links.put(key, link, KNOWN_SECONDS)
+        return link
 
     async def _messages(self, thread: ThreadKey, arguments: Mapping[str, Any]) -> list[Message]:
         """Messages of the thread, oldest first; of a flat DM the newest page.

@@ -11,24 +11,40 @@ from slackbot.domain import (
     Attachment,
     Button,
     ChannelKind,
+    HandoverPress,
     InboundMessage,
     MessageDeleted,
     MessageEdited,
     Press,
     SessionStopped,
+    ThreadPress,
     Unsupported,
 )
+from slackbot.text.file_names import file_name
 
 ACTIONS: Final = {
     Button.RETRY: "retry_turn",
     Button.STOP: "stop_turn",
     Button.GOOD: "rate_turn",
     Button.BAD: "rate_turn",
+    Button.HUMAN: "ask_human",
+    Button.CLAIM: "claim_handover",
+    Button.HAND_BACK: "hand_back",
+    Button.RESOLVE: "resolve_handover",
+    Button.CALL_OFF: "call_off",
+    Button.TAKE_OVER: "take_over",
+    Button.JUST_SAY: "just_say",
 }
 """``action_id`` of each button. Slack's feedback buttons have one for both."""
 RATINGS: Final = (Button.GOOD, Button.BAD)
+ON_HANDOVERS: Final = (Button.CLAIM, Button.HAND_BACK, Button.RESOLVE, Button.CALL_OFF)
+ON_THREADS: Final = (Button.TAKE_OVER, Button.JUST_SAY)
+SHORTCUTS: Final = {"take_over": Button.TAKE_OVER, "ask_human": Button.HUMAN}
+"""What the app puts into the menu of every message, by ``callback_id``, as its manifest says."""
 
-Inbound: TypeAlias = InboundMessage | Press | SessionStopped | MessageEdited | MessageDeleted
+Inbound: TypeAlias = (
+    InboundMessage | Press | HandoverPress | ThreadPress | SessionStopped | MessageEdited | MessageDeleted
+)
 """What asks something of us."""
 Parsed: TypeAlias = Inbound | Unsupported
 
@@ -42,7 +58,8 @@ _KNOWN: Final = {
 _UNCHANGED: Final = Unsupported("message_changed: a bot's message, or no word and no file is different", routine=True)
 _ID: Final = re.compile(r"[!-~]{1,64}")
 _TS: Final = re.compile(r"[0-9]{1,16}\.[0-9]{1,9}")
-_TURN: Final = re.compile(r"[0-9]{1,18}$")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}$")
+_ABOUT: Final = re.compile(rf"(?P<root>(?:{_TS.pattern})?)/(?P<about>{_TS.pattern})")
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -56,13 +73,20 @@ def parse(body: Mapping[str, Any]) -> Parsed:
             return _event(_mapping(body.get("event")), body)
         case "block_actions":
             return _press(body)
+        case "message_action":
+            return _shortcut(body)
         case other:
             return _unused("payload", other)
 
 
-def button_value(button: Button, turn_id: int) -> str:
-    """``value`` of a button: which turn it is about, and of two buttons with one action which one it is."""
-    return f"{button}:{turn_id}" if button in RATINGS else str(turn_id)
+def button_value(button: Button, number: int) -> str:
+    """``value`` of a button: which turn or handover it is about, and of two with one action which one it is."""
+    return f"{button}:{number}" if button in RATINGS else str(number)
+
+
+def thread_value(root_ts: str, about_ts: str) -> str:
+    """``value`` of a button that acts on a thread: a message that only one person sees does not say where it is."""
+    return f"{root_ts}/{about_ts}"
 
 
 def trace(body: Mapping[str, Any]) -> dict[str, str]:
@@ -74,7 +98,9 @@ def trace(body: Mapping[str, Any]) -> dict[str, str]:
         "subtype": _id(event.get("subtype")),
         "team": _team(body) or _id(_mapping(body.get("team")).get("id")),
         "channel": _id(event.get("channel")) or _id(_mapping(body.get("channel")).get("id")),
-        "ts": _ts(event.get("ts")) or _ts(_mapping(body.get("container")).get("message_ts")),
+        "ts": _ts(event.get("ts"))
+        or _ts(_mapping(body.get("container")).get("message_ts"))
+        or _ts(body.get("message_ts")),
         "minute": _minute(body.get("minute_rate_limited")),
     }
     return {name: value for name, value in ids.items() if value}
@@ -176,27 +202,50 @@ def _session_stopped(event: Mapping[str, Any], body: Mapping[str, Any]) -> Parse
 
 
 def _press(body: Mapping[str, Any]) -> Parsed:
+    """https://docs.slack.dev/reference/interaction-payloads/block_actions-payload."""
     actions = body.get("actions")
     action = _mapping(actions[0]) if isinstance(actions, list) and actions else {}
-    if action.get("action_id") not in ACTIONS.values():
-        return _unused("button", action.get("action_id"))
-    container = _mapping(body.get("container"))
-    message = _mapping(body.get("message"))
-    team_id = _id(_mapping(body.get("team")).get("id"))
-    channel_id = _id(_mapping(body.get("channel")).get("id")) or _id(container.get("channel_id"))
+    action_id, value = action.get("action_id"), action.get("value")
+    meant = [button for button, name in ACTIONS.items() if name == action_id]
+    if not meant:
+        return _unused("button", action_id)
+    container, message = _mapping(body.get("container")), _mapping(body.get("message"))
+    team_id, channel_id, user_id = _actor(body)
     message_ts = _ts(container.get("message_ts")) or _ts(message.get("ts"))
-    user_id = _id(_mapping(body.get("user")).get("id"))
     if not (team_id and channel_id and message_ts and user_id):
         return Unsupported("button without team, channel, message or user")
-    value = action.get("value")
-    number = _TURN.search(value) if isinstance(value, str) else None
-    turn_id = int(number[0]) if number else 0
-    meant = (action["action_id"], value)
-    button = next((it for it in Button if (ACTIONS[it], button_value(it, turn_id)) == meant), None)
+    if not isinstance(value, str):
+        return Unsupported(f"button {action_id} without a value")
+    if meant[0] in ON_THREADS and (about := _ABOUT.fullmatch(value)):
+        return ThreadPress(meant[0], team_id, channel_id, about["about"], about["root"] or None, user_id)
+    digits = _NUMBER.search(value)
+    number = int(digits[0]) if digits else 0
+    button = next((it for it in meant if it not in ON_THREADS and button_value(it, number) == value), None)
     if button is None:
-        return Unsupported(f"button {action['action_id']} without a turn")
+        return Unsupported(f"button {action_id} with a value that is not ours")
     thread_ts = _ts(container.get("thread_ts")) or _ts(message.get("thread_ts")) or None
-    return Press(button, team_id, channel_id, message_ts, thread_ts, user_id, turn_id)
+    if button in ON_HANDOVERS:
+        return HandoverPress(button, team_id, channel_id, message_ts, thread_ts, user_id, number)
+    return Press(button, team_id, channel_id, message_ts, thread_ts, user_id, number)
+
+
+def _shortcut(body: Mapping[str, Any]) -> Parsed:
+    """https://docs.slack.dev/reference/interaction-payloads/shortcuts-interaction-payload."""
+    button = SHORTCUTS.get(_id(body.get("callback_id")))
+    if button is None:
+        return _unused("shortcut", body.get("callback_id"))
+    message = _mapping(body.get("message"))
+    team_id, channel_id, user_id = _actor(body)
+    message_ts = _ts(message.get("ts")) or _ts(body.get("message_ts"))
+    if not (team_id and channel_id and message_ts and user_id):
+        return Unsupported("shortcut without team, channel, message or user")
+    return ThreadPress(button, team_id, channel_id, message_ts, _ts(message.get("thread_ts")) or None, user_id)
+
+
+def _actor(body: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Team, channel and user of something that a person did to a message."""
+    channel_id = _id(_mapping(body.get("channel")).get("id")) or _id(_mapping(body.get("container")).get("channel_id"))
+    return _id(_mapping(body.get("team")).get("id")), channel_id, _id(_mapping(body.get("user")).get("id"))
 
 
 def _team(body: Mapping[str, Any]) -> str:
@@ -229,8 +278,9 @@ def _kind(channel_type: object, channel_id: str) -> ChannelKind | None:
 
 
 def _file_name(file: Mapping[str, Any]) -> str:
-    name = next((value for value in (file.get("name"), file.get("title")) if isinstance(value, str) and value), "file")
-    return clean(name)
+    """Its name as the agent gets it: folders and what cannot be seen left out."""
+    name, title, kind = (it if isinstance(it, str) else "" for it in map(file.get, ("name", "title", "mimetype")))
+    return file_name(name, title, kind)
 
 
 def _unused(what: str, name: object) -> Unsupported:

@@ -13,6 +13,8 @@ REQUIRED_SCOPES: Final = frozenset(
     {"app_mentions:read", "channels:history", "chat:write", "groups:history", "im:history"}
 )
 """Without one of these there are messages that never come or stay unanswered. The app's manifest asks for them."""
+UNSEEN_SCOPES: Final = frozenset({"commands"})
+"""Optional ones that no call needs, so that nothing else would tell of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Installations:
     async def single(cls, web: WebApi, bot_token: str) -> Installations:
         """The workspace of ``SLACK_BOT_TOKEN``, asked from Slack. Raises ``ChatError`` when Slack refuses it."""
         me, granted = await web.identify(bot_token)
-        for scope in sorted(REQUIRED_SCOPES - granted) if granted else ():
+        for scope in sorted((REQUIRED_SCOPES | UNSEEN_SCOPES) - granted) if granted else ():
             web.tell_missing("auth.test", bot_token, scope)
         identity = BotIdentity(
             team_id=str(me.get("team_id") or ""),

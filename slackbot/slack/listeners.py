@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
-from slackbot.slack.events import ACTIONS, Inbound
+from slackbot.slack.events import ACTIONS, SHORTCUTS, Inbound
 
 EVENTS: Final = ("app_mention", "message")
 """Events the app's manifest subscribes to (``message`` as ``message.channels`` and its siblings)."""
@@ -31,3 +31,5 @@ def register(app: AsyncApp, handle: Handle) -> None:
         app.event(event)(take)
     for action_id in set(ACTIONS.values()):
         app.action(action_id)(take)
+    for callback_id in SHORTCUTS:
+        app.message_shortcut(callback_id)(take)

@@ -57,14 +57,20 @@ class Names:
 
     def __init__(self, call: Call, now: Callable[[], float]) -> None:
         self._call = call
-        self._people: Recent[Person] = Recent(now)
+        self._people: Recent[tuple[Person, bool]] = Recent(now)
+        """Who they are, and whether they are known to be of this team."""
         self._channels: Recent[str] = Recent(now)
 
     async def people(self, team_id: str, user_ids: Collection[str]) -> dict[str, Person]:
         """Who these users are; ids of bots (``B…``) are understood too."""
         wanted = sorted(set(user_ids))
         found = await asyncio.gather(*(self._person(team_id, user_id) for user_id in wanted))
-        return dict(zip(wanted, found, strict=True))
+        return {person.user_id: person for person, _ in found}
+
+    async def insiders(self, team_id: str, user_ids: Collection[str]) -> frozenset[str]:
+        """Those who are people of this team for sure: no bots, no guests, nobody whom Slack does not tell about."""
+        found = await asyncio.gather(*(self._person(team_id, user_id) for user_id in set(user_ids)))
+        return frozenset(person.user_id for person, insider in found if insider)
 
     async def channels(self, team_id: str, channel_ids: Collection[str]) -> dict[str, str]:
         """Names of those channels that can be read."""
@@ -72,17 +78,24 @@ class Names:
         found = await asyncio.gather(*(self._channel(team_id, channel_id) for channel_id in wanted))
         return {channel_id: name for channel_id, name in zip(wanted, found, strict=True) if name}
 
-    async def _person(self, team_id: str, user_id: str) -> Person:
-        if person := self._people.get((team_id, user_id)):
-            return person
+    async def _person(self, team_id: str, user_id: str) -> tuple[Person, bool]:
+        if known := self._people.get((team_id, user_id)):
+            return known
         method, key = ("bots.info", "bot") if user_id.startswith("B") else ("users.info", "user")
         record = await self._look_up(team_id, method, key, user_id)
         profile = record.get("profile")
-        shown = profile.get("display_name") if isinstance(profile, Mapping) else ""
-        name = shown or record.get("real_name") or record.get("name") or user_id
-        person = Person(user_id, clean(str(name)), is_bot=key == "bot" or bool(record.get("is_bot")))
-        self._people.put((team_id, user_id), person, KNOWN_SECONDS if record else UNKNOWN_SECONDS)
-        return person
+        profile = profile if isinstance(profile, Mapping) else {}
+        name = profile.get("display_name") or record.get("real_name") or record.get("name") or user_id
+        person = Person(
+            user_id,
+            clean(str(name)),
+            is_bot=key == "bot" or bool(record.get("is_bot")),
+            picture=str(profile.get("image_72") or ""),
+            is_guest=_is_guest(record, team_id),
+        )
+        insider = bool(record) and not (person.is_bot or person.is_guest or record.get("deleted"))
+        self._people.put((team_id, user_id), (person, insider), KNOWN_SECONDS if record else UNKNOWN_SECONDS)
+        return person, insider
 
     async def _channel(self, team_id: str, channel_id: str) -> str:
         if (known := self._channels.get((team_id, channel_id))) is not None:
@@ -102,3 +115,12 @@ class Names:
             return {}
         record = answer.get(key)
         return record if isinstance(record, Mapping) else {}
+
+
+def _is_guest(record: Mapping[str, Any], team_id: str) -> bool:
+    """https://docs.slack.dev/reference/objects/user-object."""
+    organization = record.get("enterprise_user")
+    teams = organization.get("teams") if isinstance(organization, Mapping) else None
+    home = {record.get("team_id") or team_id, *(teams if isinstance(teams, list) else ())}
+    marks = ("is_restricted", "is_ultra_restricted", "is_stranger")
+    return team_id not in home or any(record.get(mark) for mark in marks)

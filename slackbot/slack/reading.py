@@ -13,6 +13,8 @@ PART_EVENT: Final = "slackbot_part"
 
 Message = Mapping[str, Any]
 
+_TRIMMINGS: Final = frozenset({"actions", "context", "context_actions"})
+
 
 def part_metadata(part: PartRef) -> dict[str, Any]:
     """Metadata that lets us find the message again. Anybody in the workspace can read it: ids only.
@@ -43,7 +45,8 @@ def said(message: Message, me: BotIdentity) -> ContextMessage | None:
     files = attachments(message)
     if not (text or files):
         return None
-    return ContextMessage(ts, author, clean(text), files, from_agent=ours)
+    # Under another name we pass on what a person said.
+    return ContextMessage(ts, author, clean(text), files, from_agent=ours and message.get("subtype") != "bot_message")
 
 
 def agent_text(message: Message) -> str:
@@ -57,6 +60,13 @@ def agent_text(message: Message) -> str:
         return text if isinstance(text, str) else ""
     pieces = (_readable(block) for block in blocks)
     return "\n\n".join(piece for piece in pieces if piece).strip()
+
+
+def only_words(message: Message) -> dict[str, Any]:
+    """What makes a message of ours show no more than its words; empty when it does, or has none."""
+    blocks = [block for block in message.get("blocks") or [] if isinstance(block, Mapping)]
+    words = [block for block in blocks if block.get("type") not in _TRIMMINGS]
+    return {"text": message.get("text") or "", "blocks": words} if words and words != blocks else {}
 
 
 def _is_ours(message: Message, me: BotIdentity) -> bool:

@@ -21,8 +21,8 @@ CONNECT_SECONDS: Final = 5.0
 RETRY_AFTER_SECONDS: Final = 30.0
 """Assumed when Slack says "too many" without saying for how long."""
 
-_READS: Final = ("conversations.", "users.", "bots.")
-_TAKE_JSON: Final = ("chat.", "assistant.")
+_READS: Final = ("conversations.", "users.", "bots.", "usergroups.", "chat.getPermalink")
+_TAKE_JSON: Final = ("chat.", "assistant.", "agents.")
 
 # Error codes as the method pages list them: https://docs.slack.dev/reference/methods/chat.postMessage and siblings.
 _KINDS: Final[dict[type[ChatError], frozenset[str]]] = {
@@ -135,8 +135,9 @@ class WebApi:
         https://docs.slack.dev/reference/methods/auth.test
         """
         response = await self._ask("auth.test", token, {})
-        scopes = str(response.headers.get("x-oauth-scopes") or "").split(",")
-        return response.data if isinstance(response.data, dict) else {}, frozenset(filter(None, scopes))
+        self.scopes[token] = str(response.headers.get("x-oauth-scopes") or "")
+        granted = frozenset(filter(None, self.scopes[token].split(",")))
+        return response.data if isinstance(response.data, dict) else {}, granted
 
     def tell_missing(self, method: str, token: str, scope: str) -> None:
         """Log a scope that was not granted, once: optional ones may stay away for good."""
@@ -147,10 +148,10 @@ class WebApi:
     async def _ask(self, method: str, token: str, arguments: Mapping[str, Any]) -> AsyncSlackResponse:
         given = {**arguments, "token": token}
         try:
-            if method.startswith(_TAKE_JSON):
+            reads = method.startswith(_READS)
+            if method.startswith(_TAKE_JSON) and not reads:
                 return await self.client.api_call(method, json=given)
-            verb = "GET" if method.startswith(_READS) else "POST"
-            return await self.client.api_call(method, http_verb=verb, params=given)
+            return await self.client.api_call(method, http_verb="GET" if reads else "POST", params=given)
         except SlackApiError as error:
             refusal = _refusal(method, error)
             if refusal.slack_error == "missing_scope":

@@ -69,7 +69,7 @@ test: lint $(SDK) ## everything: linters, types, import contracts, all tests, co
 # What decides without input or output is covered branch by branch.
 comma := ,
 empty :=
-PURE_FILES := domain.py errors.py routing.py budget.py text/*.py slack/events.py slack/addresses.py slack/blocks.py noxus/events.py noxus/profile.py
+PURE_FILES := domain.py errors.py routing.py budget.py signals.py text/*.py slack/events.py slack/addresses.py slack/blocks.py noxus/events.py noxus/profile.py
 PURE := $(subst $(empty) ,$(comma),$(addprefix slackbot/,$(PURE_FILES)))
 
 .PHONY: lint
@@ -85,7 +85,7 @@ fmt: $(TESTS) ## format, and fix what can be fixed by itself
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(TESTS) $(SDK) ## delays, calls and cost under load, beside a straightforward bot (BENCH=--quick)
+bench: $(TESTS) $(SDK) ## delays, calls and cost under load, beside a straightforward bot; files (BENCH=--quick)
 	@exec $(BIN)/python -m tests.bench $(BENCH)
 
 .PHONY: lock

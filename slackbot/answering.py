@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slackbot.domain import (
+    SHARING,
     AgentProfile,
     AgentTarget,
-    Body,
     Button,
     ContextMessage,
     FileOffered,
-    PartRef,
     Turn,
 )
 from slackbot.errands import Errands
@@ -27,19 +26,24 @@ from slackbot.errors import (
     SlackbotError,
 )
 from slackbot.files.incoming import Bundle, Incoming
-from slackbot.files.outgoing import Outgoing
+from slackbot.files.notes import ABOVE, BELOW, Notes
+from slackbot.files.outgoing import INCOMPLETE, NOT_YET, Outgoing, merged, unshared
+from slackbot.handover import NOBODY, Handovers
 from slackbot.listening import Listener
 from slackbot.ports import Agent, Chat
 from slackbot.questions import Questions
+from slackbot.relaying import Relay
 from slackbot.replies.reply import Reply, ReplyTools
-from slackbot.store import Store
+from slackbot.signals import Asked, HandoverSignals
+from slackbot.store import Store, StoreError
 
 log = logging.getLogger(__name__)
 
+ASKED = "A human is needed here."
 NAME_SECONDS = 2.0
 """Who stopped an answer is worth a short wait; its end is worth more."""
-ABOVE, BELOW = -2, -1
-"""Part numbers of what is said about files: no parts of the answer, but found by them all the same."""
+STOPPED, REPLY_DELETED = "stopped", "reply_deleted"
+"""Codes of answers that were cut off on purpose."""
 
 
 class TurnLost(SlackbotError):
@@ -63,9 +67,17 @@ class TurnTools:
     outgoing: Outgoing
     reply: ReplyTools
     errands: Errands
+    marks: Errands
+    """For marks on messages, which may wait long for Slack."""
+    handovers: Handovers
+    relay: Relay
     target: AgentTarget
     owner: str
     feedback: bool = True
+    human_tools: frozenset[str] = frozenset()
+    """Tools of the agent that call for a human, besides those that look like it."""
+    human_button: bool = False
+    """Whether every answer has a button that calls for a human."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,30 +90,46 @@ class Outcome:
 
 async def stopped_words(chat: Chat, team_id: str, user_id: str) -> str:
     """The sentence below an answer that this person stopped."""
+    name = await _name(chat, team_id, user_id)
+    return f"Stopped by {name}." if name else "Stopped."
+
+
+async def taken_words(chat: Chat, team_id: str, user_id: str) -> str:
+    """The sentence below an answer that an operator cut off by taking the thread."""
+    name = await _name(chat, team_id, user_id)
+    return f"Cut off here: {name or 'a human'} took over."
+
+
+async def _name(chat: Chat, team_id: str, user_id: str) -> str:
     try:
         async with asyncio.timeout(NAME_SECONDS):
-            people = await chat.people(team_id, [user_id])
+            return (await chat.people(team_id, [user_id]))[user_id].name
     except (ChatError, TimeoutError):
-        return "Stopped."
-    return f"Stopped by {people[user_id].name}."
+        return ""
 
 
 class Answering:
-    """Answers one turn into ``reply``. ``stopped_by`` is who wanted it to end, if anybody did."""
+    """Answers one turn into ``reply``, with ``notes`` about files beside it."""
 
-    def __init__(self, tools: TurnTools, turn: Turn, reply: Reply) -> None:
+    def __init__(self, tools: TurnTools, turn: Turn, reply: Reply, notes: Notes) -> None:
         self._tools = tools
         self._turn = turn
         self._reply = reply
+        self._notes = notes
         self._listening: asyncio.Task[Outcome] | None = None
+        self._sharing: asyncio.Task[None] | None = None
         self._leaving = False
+        self._is_cut = False
         self._stopped_by = turn.stopped_by
         self.conversation_id = turn.conversation.agent_conversation_id
         self.submitted = False
         """Whether Noxus may have the message."""
-        self.sent_files = turn.conversation.sent_files
-        """The files that the conversation has, with those of this turn."""
+        self.heard = False
+        """Whether it is certain that Noxus took it, with what went along."""
+        self._sent_files = turn.conversation.sent_files
         self._offers: list[FileOffered] = []
+        self.asked: Asked | None = None
+        """The agent's call for a human."""
 
     def stop(self, user_id: str) -> None:
         """End the answer at once, with what there is of it and who wanted that."""
@@ -115,8 +143,12 @@ class Answering:
         self._cut_off()
 
     def _cut_off(self) -> None:
-        if self._listening is not None:
+        # Once: a second time would cut off the words that the first one is about to say.
+        if self._listening is not None and not self._is_cut:
+            self._is_cut = True
             self._listening.cancel()
+        if self._sharing is not None:
+            self._sharing.cancel()
 
     async def run(self) -> Outcome:
         """Listen to the agent and show the reply at the same time; returns once Slack shows all of it.
@@ -136,20 +168,34 @@ class Answering:
         except BaseExceptionGroup as group:
             # One of the two broke and took the other down: the first cause is what the worker must know.
             raise group.exceptions[0] from None
-        if offers := [*self._offers, *self._reply.linked_files]:
-            await self._tell(await self._tools.outgoing.share(self._turn.thread, offers), BELOW)
-        return self._listening.result()
+        outcome = self._listening.result()
+        await self._share(outcome)
+        return outcome
 
-    async def _tell(self, words: str, place: int) -> None:
-        """Say something about files in the thread, once, however often the turn is tried."""
-        turn, chat = self._turn, self._tools.chat
-        if not words:
+    async def _share(self, outcome: Outcome) -> None:
+        """Bring what the agent made into the thread, below a whole answer only: any other is made anew by Retry."""
+        if outcome.code == REPLY_DELETED:
             return
+        whole = outcome == Outcome()
+        offers = merged([*self._offers, *self._reply.linked_files])
+        missing = [NOT_YET if whole else INCOMPLETE] * len(offers)
+        if whole and offers:
+            await self._mark_sharing()
+            async with asyncio.TaskGroup() as tasks:
+                self._sharing = tasks.create_task(self._tools.outgoing.share(self._turn.thread, offers, missing))
+                if self._stopped_by or self._leaving:
+                    self._sharing.cancel()
+        await self._notes.say(BELOW, unshared(offers, missing))
+
+    async def _mark_sharing(self) -> None:
         try:
-            if turn.attempt == 1 or all(part.index != place for part in await chat.find_parts(turn.thread, turn.id)):
-                await chat.post(turn.thread, lambda: Body(notice=words), PartRef(turn.id, place))
-        except ChatError as error:
-            log.warning("files.unsaid", extra={"turn": turn.id, "error": str(error)})
+            held = await self._tools.store.mark_shown(self._turn.id, self._tools.owner, SHARING)
+        except StoreError as error:
+            # Only a process that finds this turn again would need to know.
+            log.error("turn.unrecorded", extra={"turn": self._turn.id, "error": str(error)})
+        else:
+            if not held:
+                raise TurnLost
 
     async def _listen(self, profile: asyncio.Task[AgentProfile]) -> Outcome:
         """Ask the agent and feed the reply, until its end or until somebody wants no more of it."""
@@ -159,27 +205,50 @@ class Answering:
 
         try:
             if not (self._stopped_by or self._leaving):
-                listener = Listener(self._reply, known_profile)
+                signals = HandoverSignals(self._tools.human_tools, frozenset(), f"turn {self._turn.id}")
+                listener = Listener(self._reply, known_profile, signals)
+                self._offers = listener.offers
                 await self._ask(listener)
-                return self._complete(listener)
+                return await self._complete(listener, known_profile())
         except AgentError as error:
             return self._failed(error)
         except asyncio.CancelledError:
             if not (self._stopped_by or self._leaving or self._reply.abandoned):
                 raise
+        except TurnLost:
+            # Or stopped, before that was known here.
+            self._is_cut = True
+            self._stopped_by = (await self._tools.store.stops(self._tools.owner)).get(self._turn.id)
+            if not self._stopped_by:
+                raise
         if self._stopped_by:
-            self._reply.end(await stopped_words(self._tools.chat, self._turn.thread.team_id, self._stopped_by))
-            return Outcome(code="stopped")
+            self._is_cut = True
+            self._reply.end(await self._cut_off_words(self._stopped_by))
+            return Outcome(code=STOPPED)
         if self._reply.abandoned:
-            return Outcome(code="reply_deleted")
+            return Outcome(code=REPLY_DELETED)
         if not self.submitted:
             raise GivenBack
         return self._failed(Interrupted("stopped before the agent was done"))
 
-    def _complete(self, listener: Listener) -> Outcome:
-        self._offers = listener.offers
-        thumbs = self._tools.feedback and self._reply.has_text
-        self._reply.end(listener.closing_words(), (Button.GOOD, Button.BAD) if thumbs else ())
+    async def _cut_off_words(self, user_id: str) -> str:
+        """Who wanted no more of the answer: somebody who stopped it, or an operator who has the thread now."""
+        tools, thread = self._tools, self._turn.thread
+        handover = await tools.store.open_handover(thread)
+        if handover is not None and handover.operator_id == user_id:
+            return await taken_words(tools.chat, thread.team_id, user_id)
+        return await stopped_words(tools.chat, thread.team_id, user_id)
+
+    async def _complete(self, listener: Listener, profile: AgentProfile) -> Outcome:
+        tools, kind = self._tools, self._turn.conversation.channel_kind
+        callable_ = tools.handovers.can_call(kind)
+        self.asked = await self._called_human(listener, profile)
+        words = listener.closing_words()
+        if self.asked is not None:
+            words = "" if callable_ and self._reply.has_text else NOBODY if not callable_ else ASKED
+        thumbs = (Button.GOOD, Button.BAD) if tools.feedback and self._reply.has_text else ()
+        human = (Button.HUMAN,) if tools.human_button and callable_ and self.asked is None else ()
+        self._reply.end(words, (*human, *thumbs))
         if listener.unknown_frames:
             log.info("agent.unknown_frames", extra={"turn": self._turn.id, "kinds": sorted(listener.unknown_frames)})
         return Outcome()
@@ -197,8 +266,20 @@ class Answering:
                 "error": str(error),
             },
         )
-        self._reply.end(error.sentence, (Button.RETRY,))
+        human = self._tools.handovers.can_call(self._turn.conversation.channel_kind)
+        self._reply.end(error.sentence, (Button.RETRY, Button.HUMAN) if human else (Button.RETRY,))
         return Outcome(error)
+
+    async def _called_human(self, listener: Listener, profile: AgentProfile) -> Asked | None:
+        """Whether the agent wants a human, as far as its run and its conversation tell."""
+        signals, state = listener.signals, None
+        if self.conversation_id is not None and signals.needs_state(failed=False):
+            state = await self._tools.agent.state(self.conversation_id)
+        asked = signals.asked(state, profile)
+        if asked is not None or not self._reply.has_text:
+            evidence = signals.evidence(state)
+            log.info("agent.signals", extra={"turn": self._turn.id, "why": asked.why if asked else "", **evidence})
+        return asked
 
     async def _ask(self, listener: Listener) -> None:
         conversation = self._turn.conversation
@@ -213,7 +294,7 @@ class Answering:
                 extra={"turn": self._turn.id, "conversation": self.conversation_id, "reason": error.code},
             )
             await self._tools.store.bind(conversation.id, None, needs_past=True)
-            self.conversation_id, self.sent_files = None, frozenset()
+            self.conversation_id, self._sent_files, self.heard = None, frozenset(), False
             await self._converse(listener, needs_past=True)
 
     async def _converse(self, listener: Listener, *, needs_past: bool) -> None:
@@ -222,6 +303,9 @@ class Answering:
         context = await tools.questions.context(turn, read_thread=needs_past)
         bundle = await self._gather(context)
         with bundle.held:
+            await self._notes.say(ABOVE, bundle.note)
+            if bundle.note:
+                self._reply.repeat_status()
             question = await tools.questions.compose(turn, context, bundle.about)
             if self.conversation_id is None:
                 self.conversation_id = await tools.agent.create_conversation(tools.target, f"Slack {turn.thread}")
@@ -231,13 +315,24 @@ class Answering:
                 raise TurnLost
             self.submitted = True
             async with tools.agent.ask(self.conversation_id, question, bundle.files) as events:
+                self.heard = True
                 bundle.close()
-                self.sent_files |= frozenset(bundle.sent)
+                if bundle.sent:
+                    await self._mark_sent(bundle.sent)
                 async for event in events:
                     listener.hear(event)
 
+    async def _mark_sent(self, file_ids: Sequence[str]) -> None:
+        # At once: however the answer ends, the conversation has them.
+        self._sent_files |= frozenset(file_ids)
+        try:
+            await self._tools.store.mark_sent(self._turn.conversation.id, self._sent_files)
+        except StoreError as error:
+            # They may go there once more; that is better than no answer.
+            log.error("files.unrecorded", extra={"turn": self._turn.id, "error": str(error)})
+
     async def _gather(self, context: Sequence[ContextMessage]) -> Bundle:
-        """The files of the message, and of what goes along with it; what cannot go is said before the agent answers."""
+        """The files of the message, and of what goes along with it."""
         turn = self._turn
         files = [*turn.attachments, *(file for said in reversed(context) for file in said.attachments)]
         if not files:
@@ -245,10 +340,11 @@ class Answering:
         self._reply.step("Reading the files…", "is reading the files…")
         profile = await self._tools.agent.profile(self._tools.target)
         bundle = await self._tools.incoming.gather(
-            turn.thread, files, known=self.sent_files, agent_reads=profile.reads_files
+            turn.thread,
+            files,
+            # Whether a try that failed has left them there nobody knows.
+            known=self._sent_files if turn.attempt == 1 else (),
+            agent_reads=profile.reads_files or bool(self._sent_files),
         )
         self._reply.step("")
-        if bundle.note:
-            await self._tell(bundle.note, ABOVE)
-            self._reply.repeat_status()
         return bundle

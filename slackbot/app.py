@@ -9,20 +9,24 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass
 
 from slackbot.answering import TurnTools
 from slackbot.budget import Budget
 from slackbot.config import DeletedReply, Settings, Transport
+from slackbot.desk import Desk
 from slackbot.domain import BotIdentity
 from slackbot.errands import Errands
 from slackbot.errors import ChatError, ChatUnavailable, SlackbotError
 from slackbot.files.incoming import Incoming
 from slackbot.files.outgoing import Outgoing
+from slackbot.handover import Handovers
 from slackbot.intake import Intake
 from slackbot.noxus.client import NoxusClient
 from slackbot.ops import Ops
 from slackbot.questions import Questions
+from slackbot.relaying import Relay
 from slackbot.replies.pace import OpenReplies
 from slackbot.replies.reply import ReplyTools
 from slackbot.replies.tidying import Tidying
@@ -40,6 +44,7 @@ from slackbot.worker import Worker, WorkerSettings
 
 log = logging.getLogger(__name__)
 
+TIDYING_SECONDS = 3.0
 FAREWELL_SECONDS = 10.0
 """After the deadline, interrupted replies get so long to show their last text and the Retry button."""
 
@@ -73,7 +78,15 @@ async def serve(
         stack.push_async_callback(web.aclose)
         installations = await _installations(web, settings)
         budget = Budget()
-        chat = SlackChat(web, installations, budget, file_hosts=settings.file_hosts)
+        chat = SlackChat(
+            web,
+            installations,
+            budget,
+            file_hosts=settings.file_hosts,
+            operators=settings.operators,
+            operator_group=settings.operator_group,
+            handover_channel=settings.handover_channel,
+        )
         stack.push_async_callback(chat.aclose)
         agent = NoxusClient(
             settings.noxus_backend_url,
@@ -83,51 +96,16 @@ async def serve(
             total_seconds=settings.turn_seconds,
         )
         stack.push_async_callback(agent.aclose)
-        owner = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
-        errands, open_replies = Errands(), OpenReplies()
-        tidying = Tidying(chat, budget, open_replies, time.monotonic)
-        tools = ReplyTools(
-            chat,
-            budget,
-            open_replies,
-            time.monotonic,
-            tidying,
-            user_mentions=settings.user_mentions,
-            private_files=settings.noxus_backend_url,
-            repost_deleted=settings.deleted_reply is DeletedReply.REPOST,
-        )
-        turns = Turns(
-            TurnTools(
-                store,
-                chat,
-                agent,
-                Questions(store, chat, identity=installations.identity, thread_context=settings.thread_context),
-                Incoming(chat, settings.file_limits()),
-                Outgoing(agent, chat, settings.file_limits()),
-                tools,
-                errands,
-                target=settings.target(),
-                owner=owner,
-                feedback=settings.feedback,
-            )
-        )
-        worker = Worker(store, turns, owner=owner, settings=WorkerSettings(concurrency=settings.max_concurrent_turns))
-        intake = Intake(
-            store,
-            chat,
-            settings.rules(),
-            errands=errands,
-            identity=installations.identity,
-            wake=worker.wake,
-            stop=turns.stop,
-        )
-        server = _server(settings, web, Gate(web, installations, intake.take))
+        middle = _middle(settings, store, chat, agent, installations, budget)
+        worker, turns, tidying = middle.worker, middle.turns, middle.tidying
+        server = _server(settings, web, Gate(web, installations, middle.intake.take))
         await _connect(server)
         ops.watch(lambda: server.is_connected, store.counts)
         # Closed before the store, and after the last turn: what arrives until then is accepted for the next start.
         stack.push_async_callback(server.stop)
         async with asyncio.TaskGroup() as tasks:
-            aside = [tasks.create_task(errands.run()), tasks.create_task(tidying.run())]
+            desk = tasks.create_task(middle.desk.run())
+            aside = [tasks.create_task(each.run()) for each in (middle.errands, middle.marks, tidying)]
             working = tasks.create_task(worker.run())
             if ready is not None:
                 ready(installations.identities)
@@ -137,8 +115,100 @@ async def serve(
                 log.info("stop.began", extra={"turns": worker.running})
                 worker.stop()
                 await _drain(working, turns, settings.shutdown_seconds, hurry)
-            for task in aside:
+            middle.desk.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TIDYING_SECONDS):
+                    await desk
+                    await tidying.flush()
+                    await middle.marks.done()
+                    await middle.errands.done()
+            for task in (desk, *aside):
                 task.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class _Middle:
+    """What lies between Slack and Noxus."""
+
+    worker: Worker
+    turns: Turns
+    intake: Intake
+    tidying: Tidying
+    errands: Errands
+    marks: Errands
+    desk: Desk
+
+
+def _middle(
+    settings: Settings,
+    store: Store,
+    chat: SlackChat,
+    agent: NoxusClient,
+    installations: Installations,
+    budget: Budget,
+) -> _Middle:
+    owner = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
+    errands, marks, open_replies = Errands(), Errands(workers=2), OpenReplies()
+    tidying = Tidying(chat, budget, open_replies, time.monotonic, attempt_of=store.attempt_of)
+    tools = ReplyTools(
+        chat,
+        budget,
+        open_replies,
+        time.monotonic,
+        tidying,
+        user_mentions=settings.user_mentions,
+        private_files=settings.noxus_backend_url,
+        repost_deleted=settings.deleted_reply is DeletedReply.REPOST,
+    )
+    handovers = Handovers(
+        store,
+        chat,
+        settings.handover_rules(),
+        errands=errands,
+        wake=lambda: desk.wake(),  # noqa: PLW0108 - it comes below
+        stop=lambda turn_id, user_id: turns.stop(turn_id, user_id),  # noqa: PLW0108 - it comes below
+    )
+    turns = Turns(
+        TurnTools(
+            store,
+            chat,
+            agent,
+            Questions(store, chat, identity=installations.identity, thread_context=settings.thread_context),
+            Incoming(chat, settings.file_limits()),
+            Outgoing(agent, chat, settings.file_limits()),
+            tools,
+            errands,
+            marks,
+            handovers,
+            Relay(store, chat, tools, settings.file_limits()),
+            target=settings.target(),
+            owner=owner,
+            feedback=settings.feedback,
+            human_tools=settings.handover_tools,
+            human_button=settings.human_button,
+        )
+    )
+    worker = Worker(store, turns, owner=owner, settings=WorkerSettings(concurrency=settings.max_concurrent_turns))
+    desk = Desk(
+        store,
+        chat,
+        settings.handover_rules(),
+        tools=tools,
+        owner=owner,
+        wake_worker=worker.wake,
+        greet=settings.greet_after_handover,
+    )
+    intake = Intake(
+        store,
+        chat,
+        settings.rules(),
+        handovers=handovers,
+        errands=errands,
+        identity=installations.identity,
+        wake=worker.wake,
+        stop=turns.stop,
+    )
+    return _Middle(worker, turns, intake, tidying, errands, marks, desk)
 
 
 class CannotStart(SlackbotError):

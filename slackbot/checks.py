@@ -109,6 +109,32 @@ def channel_ids(raw: str) -> frozenset[str]:
     return _ids(raw, "CG", "Click the channel's name in Slack: its id is at the bottom of the window that opens.")
 
 
+def channel_id(raw: str) -> str:
+    """The id of one channel, or nothing."""
+    return _one(channel_ids(raw))
+
+
+def group_id(raw: str) -> str:
+    """The id of one user group, or nothing."""
+    return _one(_ids(raw, "S", "In Slack, open the group under Directories > People > User groups and copy its ID."))
+
+
+def _one(ids: frozenset[str]) -> str:
+    if len(ids) > 1:
+        raise ValueError("takes one id.")
+    return next(iter(ids), "")
+
+
+def phrases(raw: str) -> frozenset[str]:
+    """Phrases in lower case, comma separated."""
+    return frozenset(phrase for piece in raw.lower().split(",") if (phrase := " ".join(piece.split())))
+
+
+def names(raw: str) -> frozenset[str]:
+    """Names, comma separated."""
+    return _entries(raw)
+
+
 def user_ids(raw: str) -> frozenset[str]:
     """Ids of people, comma separated."""
     return _ids(raw, "UW", "In Slack, open the person's profile, press the three dots and choose Copy member ID.")

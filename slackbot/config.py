@@ -18,7 +18,9 @@ from slackbot.domain import AgentTarget
 from slackbot.environment import ENV_FILE, read_environment, read_secret_files, unknown_names
 from slackbot.errors import SlackbotError
 from slackbot.files.passing import MB, FileLimits
+from slackbot.handover import HandoverRules
 from slackbot.routing import DmMode, Followups, Rules
+from slackbot.store import Timers
 
 
 class SettingsError(SlackbotError):
@@ -55,6 +57,7 @@ class DeletedReply(StrEnum):
 
 _Lower = BeforeValidator(str.lower)
 _Upper = BeforeValidator(str.upper)
+_Minutes = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -233,6 +236,74 @@ class Settings(CommonSettings):
         description="Hosts besides Slack's own that files may come from and go to, separated by commas; they get the "
         "bot token",
     )
+    handover_channel: Annotated[str, BeforeValidator(checks.channel_id)] = Field(
+        validation_alias="SLACKBOT_HANDOVER_CHANNEL",
+        default="",
+        description="Id of the channel where operators are asked; its members are the operators. Without it cards "
+        "stand in the thread itself, and in DMs nobody can be called",
+    )
+    operators: Annotated[frozenset[str], BeforeValidator(checks.user_ids)] = Field(
+        validation_alias="SLACKBOT_OPERATORS",
+        default=frozenset(),
+        description="Ids of the people who may take threads over, separated by commas, instead of that channel's",
+    )
+    operator_group: Annotated[str, BeforeValidator(checks.group_id)] = Field(
+        validation_alias="SLACKBOT_OPERATOR_GROUP",
+        default="",
+        description="Id of the user group whose members may take threads over, instead of the channel's",
+    )
+    human_button: bool = Field(
+        validation_alias="SLACKBOT_HUMAN_BUTTON",
+        default=False,
+        description="Whether answers carry a button that asks for a human",
+    )
+    human_phrases: Annotated[frozenset[str], BeforeValidator(checks.phrases)] = Field(
+        validation_alias="SLACKBOT_HUMAN_PHRASES",
+        default=frozenset(
+            {"human", "talk to a human", "i want to talk to a human", "i need a human", "get me a human"}
+        ),
+        description="What somebody writes to the bot to ask for a human, separated by commas",
+    )
+    step_back_on_mention: bool = Field(
+        validation_alias="SLACKBOT_STEP_BACK_ON_MENTION",
+        default=False,
+        description="Whether naming a teammate in the agent's thread asks for a human",
+    )
+    handover_remind_minutes: _Minutes = Field(
+        validation_alias="SLACKBOT_HANDOVER_REMIND_MINUTES",
+        default=5,
+        description="Operators are reminded of a request that nobody took; 0: never",
+    )
+    handover_give_up_minutes: _Minutes = Field(
+        validation_alias="SLACKBOT_HANDOVER_GIVE_UP_MINUTES",
+        default=30,
+        description="A request that nobody took goes back to the agent, with an apology; 0: never",
+    )
+    operator_remind_minutes: _Minutes = Field(
+        validation_alias="SLACKBOT_OPERATOR_REMIND_MINUTES",
+        default=15,
+        description="An operator who has the thread and is silent is reminded; 0: never",
+    )
+    operator_offer_minutes: _Minutes = Field(
+        validation_alias="SLACKBOT_OPERATOR_OFFER_MINUTES",
+        default=60,
+        description="After so much silence of the operator handing back is offered; 0: never",
+    )
+    asker_hands_back: bool = Field(
+        validation_alias="SLACKBOT_ASKER_HANDS_BACK",
+        default=True,
+        description="Whether the asker may give the thread back to the agent while a human has it",
+    )
+    greet_after_handover: bool = Field(
+        validation_alias="SLACKBOT_GREET_AFTER_HANDOVER",
+        default=False,
+        description="Whether the agent says a short word by itself when it gets a thread back",
+    )
+    handover_tools: Annotated[frozenset[str], BeforeValidator(checks.names)] = Field(
+        validation_alias="SLACKBOT_HANDOVER_TOOLS",
+        default=frozenset({"human_in_the_loop"}),
+        description="Tools of the agent that ask for a human, separated by commas",
+    )
     feedback: bool = Field(
         validation_alias="SLACKBOT_FEEDBACK",
         default=True,
@@ -281,6 +352,24 @@ class Settings(CommonSettings):
             answer_bots=self.answer_bots,
             answer_external_users=self.answer_external_users,
             turns_per_user_per_minute=self.turns_per_user_per_minute,
+            human_phrases=self.human_phrases,
+            step_back_on_mention=self.step_back_on_mention,
+        )
+
+    def handover_rules(self) -> HandoverRules:
+        """What of this decides how a human is asked for."""
+        minutes = (
+            self.handover_remind_minutes,
+            self.handover_give_up_minutes,
+            self.operator_remind_minutes,
+            self.operator_offer_minutes,
+        )
+        timers = Timers(*(60.0 * each for each in minutes))
+        return HandoverRules(
+            timers,
+            self.handover_channel,
+            asker_hands_back=self.asker_hands_back,
+            has_operators=bool(self.operators or self.operator_group),
         )
 
     def file_limits(self) -> FileLimits:

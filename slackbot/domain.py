@@ -306,6 +306,10 @@ class Conversation:
     """Slack's ids of the files that the Noxus conversation has."""
 
 
+SHARING = "sharing"
+"""The answer stands whole, and what the agent made is being brought into the thread."""
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One inbound message that a worker has claimed, and the work of answering it."""
@@ -331,7 +335,13 @@ class Turn:
     stopped_by: str | None = None
     """Who asked for the answer to be stopped."""
     shown: bool = False
-    """Whether Slack shows its last words already, and only the agent's side is left to be waited for."""
+    """Whether Slack shows its last words already; ``ending`` says what is left to be done."""
+    ending: str = ""
+    """``SHARING``, or else the code of how the answer was cut off, while the agent's side is waited for."""
+    handover_id: int | None = None
+    """The handover whose other side a RELAY is shown on."""
+    from_operator: bool = False
+    """Whether that is the asker's side."""
 
     @property
     def thread(self) -> ThreadKey:
@@ -563,11 +573,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class FileOffered:
-    """The agent made a file. ``url`` may be a ``data:`` URI or a Noxus address."""
+    """The agent made a file. ``url`` may be a ``data:`` URI or a Noxus address; empty when that was too much to keep.
+    ``guessed``: it may be something else that has an id and a name."""
 
     url: str
     media_type: str
     name: str = ""
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -622,3 +634,5 @@ class AgentProfile:
     """Whether not even the fact that the agent reasons may be shown."""
     reads_files: bool = True
     """Whether a tool is enabled that can do something with files; True when that is not known."""
+    handover_words: frozenset[str] = frozenset()
+    """What the agent says when it calls for a human, by its settings."""

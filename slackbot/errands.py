@@ -22,12 +22,18 @@ class Errands:
         self._workers = workers
         self._jobs: asyncio.Queue[tuple[str, Job]] = asyncio.Queue(KEPT)
 
-    def later(self, what: str, job: Job) -> None:
-        """Do ``job`` soon; ``what`` names it in the log. With ``KEPT`` of them waiting it is dropped."""
+    def later(self, what: str, job: Job) -> bool:
+        """Do ``job`` soon; ``what`` names it in the log. With ``KEPT`` of them waiting it is dropped: then False."""
         try:
             self._jobs.put_nowait((what, job))
         except asyncio.QueueFull:
             log.warning("errand.dropped", extra={"what": what})
+            return False
+        return True
+
+    async def done(self) -> None:
+        """Wait until there is nothing to do."""
+        await self._jobs.join()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -44,3 +50,5 @@ class Errands:
                 log.info("errand.failed", extra={"what": what, "error": str(error)})
             except Exception as error:  # noqa: BLE001 - an errand is not worth the process
                 log.error("errand.broke", extra={"what": what, "error": type(error).__name__})
+            finally:
+                self._jobs.task_done()

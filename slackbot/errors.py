@@ -149,6 +149,16 @@ class FilesTooBig(AgentRefused):
     sentence = "The files are too big for the agent. Please send fewer or smaller ones."
 
 
+class FilesUnsent(AgentUnavailable):
+    """The connection to Noxus was lost while files were being sent: a server that finds them too big may do that."""
+
+    code = "agent_files_unsent"
+    sentence = (
+        "The connection to the agent was lost while I was sending the files. Please try again, with fewer or smaller "
+        "ones if that does not help."
+    )
+
+
 class AgentRunFailed(AgentError):
     """The agent's run ended with an error."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -29,7 +29,7 @@ def shown(feedback: Sequence[Feedback], form: Format) -> str:
     rows = [_row(one) for one in feedback]
     match form:
         case "table":
-            return "\n".join([*_table(rows), _count(feedback)])
+            return "\n".join([*table(rows), _count(feedback)])
         case "json":
             return "\n".join(map(json.dumps, rows))
         case "csv":
@@ -45,15 +45,29 @@ _COLUMNS = ("time", "opinion", "user", "team", "channel", "thread", "turn", "que
 
 def _row(one: Feedback) -> dict[str, str | int]:
     """Names and values that programs may rely on. ``thread`` is empty in a flat DM, ``question`` is its ``ts``."""
-    time = datetime.fromtimestamp(one.given_at, UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
     thread, opinion = one.thread, "good" if one.good else "bad"
-    values = (time, opinion, one.user_id, thread.team_id, thread.channel_id, thread.root_ts, one.turn_id, one.ts)
+    values = (
+        day_and_time(one.given_at),
+        opinion,
+        one.user_id,
+        thread.team_id,
+        thread.channel_id,
+        thread.root_ts,
+        one.turn_id,
+        one.ts,
+    )
     return dict(zip(_COLUMNS, values, strict=True))
 
 
-def _table(rows: Sequence[dict[str, str | int]]) -> list[str]:
+def day_and_time(at: float) -> str:
+    """Epoch seconds as ISO 8601, in UTC."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
+
+
+def table(rows: Sequence[Mapping[str, str | int | None]]) -> list[str]:
+    """Lines with columns below each other, and a header; none for no rows."""
     lines = [[str(value or "-") for value in row.values()] for row in rows]
-    lines = [list(_COLUMNS), *lines] if rows else []
+    lines = [list(rows[0]), *lines] if rows else []
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
 

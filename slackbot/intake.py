@@ -4,34 +4,59 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 from slackbot.domain import (
+    FLAT_ROOT,
     BotIdentity,
     Button,
+    ChannelKind,
+    HandoverPress,
+    HandoverReason,
     InboundMessage,
     MessageDeleted,
     MessageEdited,
     Press,
     SessionStopped,
     ThreadKey,
+    ThreadPress,
 )
 from slackbot.errands import Errands
+from slackbot.handover import Handovers
 from slackbot.ports import Chat
-from slackbot.routing import Ignore, Rules, decide, not_for_us, thread_of
+from slackbot.routing import (
+    CallHuman,
+    DmMode,
+    Ignore,
+    KeepAsContext,
+    Order,
+    Rules,
+    ThreadFacts,
+    decide,
+    not_for_us,
+    thread_of,
+)
 from slackbot.store import Changed, Pressed, Store
+from slackbot.text.inbound import without_mention
 
 log = logging.getLogger(__name__)
 
-WAITING = "I am still busy with the message above. Yours is next in line."
+WAITING = "I am still busy with a message above. Yours is answered after it."
 THANKS = "Thank you, I noted that. Press the other thumb if you change your mind."
 UNKNOWN_TURN = "I no longer know this question. Please ask it again."
 REFUSALS = {
     (Button.RETRY, Pressed.TOO_LATE): "This one is already being answered.",
+    (Button.RETRY, Pressed.WAITS): "I am still busy with another message here. This one is tried again after it.",
     (Button.RETRY, Pressed.NOT_ASKER): "Only the person who asked can try this again.",
-    (Button.STOP, Pressed.TOO_LATE): "This answer is already complete.",
+    (Button.STOP, Pressed.TOO_LATE): "This answer is over already.",
     (Button.STOP, Pressed.NOT_ASKER): "Only the person who asked can stop this.",
 }
+
+
+Arrived: TypeAlias = (
+    InboundMessage | Press | HandoverPress | ThreadPress | SessionStopped | MessageEdited | MessageDeleted
+)
+"""What Slack delivers and somebody has to deal with."""
 
 
 class Intake:
@@ -46,6 +71,7 @@ class Intake:
         chat: Chat,
         rules: Rules,
         *,
+        handovers: Handovers,
         errands: Errands,
         identity: Callable[[str], BotIdentity | None],
         wake: Callable[[], None],
@@ -54,22 +80,27 @@ class Intake:
         self._store = store
         self._chat = chat
         self._rules = rules
+        self._handovers = handovers
         self._errands = errands
         self._identity = identity
         self._wake = wake
         self._stop = stop
 
-    async def take(self, arrived: InboundMessage | Press | SessionStopped | MessageEdited | MessageDeleted) -> None:
+    async def take(self, arrived: Arrived) -> None:
         """Store what this asks for. Raises ``StoreError`` when the database cannot take it."""
         match arrived:
             case InboundMessage():
                 await self.message(arrived)
             case Press():
                 await self.press(arrived)
+            case HandoverPress():
+                await self._handovers.press(arrived)
+            case ThreadPress():
+                await self._handovers.choose(arrived, self._place(arrived), _kind(arrived.channel_id))
             case SessionStopped():
                 await self._session_stopped(arrived)
             case MessageEdited():
-                outcome = await self._store.edit_message(arrived)
+                outcome = Changed.TOO_LATE if self._is_bare(arrived) else await self._store.edit_message(arrived)
                 self._amended("message.edited", arrived, outcome)
             case MessageDeleted():
                 outcome = await self._store.drop_message(arrived)
@@ -87,32 +118,68 @@ class Intake:
         if ignored := not_for_us(message, me, self._rules):
             log.info("message.ignored", extra={**ids, "reason": ignored.reason})
             return
+        if await self._handovers.relayed(message):
+            self._wake()
+            return
         thread = thread_of(message, self._rules)
         accepted = await self._store.accept(message, thread, lambda facts: decide(message, facts, me, self._rules))
         if accepted.duplicate:
             log.info("message.ignored", extra={**ids, "reason": "already accepted"})
+            await self._ask_again(message, thread, me)
             return
         if isinstance(accepted.decision, Ignore):
             log.info("message.ignored", extra={**ids, "reason": accepted.decision.reason})
+            return
+        if isinstance(accepted.decision, CallHuman | Order):
+            await self._deal(accepted.decision, message, thread)
             return
         log.info(
             "message.accepted",
             extra={**ids, "turn": accepted.turn_id, "decision": type(accepted.decision).__name__},
         )
         self._wake()
+        if isinstance(accepted.decision, KeepAsContext) and message.channel_kind is not ChannelKind.DM:
+            self._errands.later("operator", lambda: self._handovers.operator_wrote(message, thread))
         if accepted.waiting and accepted.turn_id is not None:
             self._mark(thread, message, accepted.turn_id)
 
+    async def _deal(self, decision: CallHuman | Order, message: InboundMessage, thread: ThreadKey) -> None:
+        """Do what a message says about who has the thread."""
+        if isinstance(decision, CallHuman):
+            kind, author = message.channel_kind, message.user_id
+            await self._handovers.called(thread, kind, decision.reason, author, key=_call(message))
+        else:
+            await self._handovers.ordered(thread, decision.move, message)
+
+    async def _ask_again(self, message: InboundMessage, thread: ThreadKey, me: BotIdentity) -> None:
+        """A call for a human that was stored may not have been made: the process can die in between. Made twice it
+        counts once."""
+        decision = decide(message, ThreadFacts(), me, self._rules)
+        if isinstance(decision, CallHuman) and self._handovers.can_call(message.channel_kind):
+            await self._handovers.ask(
+                thread,
+                message.channel_kind,
+                reason=decision.reason,
+                actor_id=message.user_id,
+                asker_id=message.user_id,
+                key=_call(message),
+            )
+
     async def press(self, press: Press) -> None:
         """Do what the button is for, if this person may. Raises ``StoreError`` when the database cannot take it."""
-        place = (press.turn_id, press.team_id, press.channel_id, press.user_id)
+        if press.button is Button.HUMAN:
+            place, kind = self._place(press), _kind(press.channel_id)
+            key = f"turn {press.turn_id}"
+            await self._handovers.called(place, kind, HandoverReason.USER, press.user_id, key=key)
+            return
+        turn = (press.turn_id, press.team_id, press.channel_id, press.user_id)
         match press.button:
             case Button.RETRY:
-                outcome = await self._store.retry(*place)
+                outcome = await self._store.retry(*turn)
             case Button.STOP:
-                outcome = await self._store.request_stop(*place)
+                outcome = await self._store.request_stop(*turn)
             case _:
-                known = await self._store.rate(*place, good=press.button is Button.GOOD)
+                known = await self._store.rate(*turn, good=press.button is Button.GOOD)
                 outcome = Pressed.DONE if known else Pressed.UNKNOWN
         log.info(
             "button.pressed",
@@ -150,11 +217,22 @@ class Intake:
         elif outcome is Pressed.NOT_ASKER:
             self._whisper(thread, stopped.user_id, REFUSALS[Button.STOP, outcome])
 
+    def _is_bare(self, edited: MessageEdited) -> bool:
+        """Whether nothing is left to ask. Then what was asked before stands."""
+        me = self._identity(edited.team_id)
+        words = without_mention(edited.text, me.user_id) if me else edited.text
+        return not (words.strip() or edited.attachments)
+
     def _amended(self, event: str, message: MessageEdited | MessageDeleted, outcome: Changed) -> None:
         log.info(event, extra=_ids(message) | {"outcome": outcome.value})
         if outcome is Changed.USED:
             # A claim passes over what is being changed at that moment.
             self._wake()
+
+    def _place(self, press: Press | ThreadPress) -> ThreadKey:
+        """The thread that a press is about."""
+        flat = self._rules.dm_mode is DmMode.FLAT and _kind(press.channel_id) is ChannelKind.DM
+        return ThreadKey(press.team_id, press.channel_id, press.thread_ts or (FLAT_ROOT if flat else press.message_ts))
 
     # --- words and marks, outside the acknowledgement's time ---
 
@@ -172,6 +250,16 @@ class Intake:
 
     def _whisper(self, thread: ThreadKey, user_id: str, text: str) -> None:
         self._errands.later("note", lambda: self._chat.whisper(thread, user_id, text))
+
+
+def _call(message: InboundMessage) -> str:
+    """What tells one call for a human from another."""
+    return f"message {message.ts}"
+
+
+def _kind(channel_id: str) -> ChannelKind:
+    """Presses do not say in what kind of channel they were made; direct messages are told by their ids."""
+    return ChannelKind.DM if channel_id.startswith("D") else ChannelKind.CHANNEL
 
 
 def _ids(about: InboundMessage | MessageEdited | MessageDeleted) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
 from slackbot.domain import (
@@ -19,18 +20,22 @@ from slackbot.domain import (
     UnknownFrame,
 )
 from slackbot.replies.reply import THINKING, Reply
+from slackbot.signals import HandoverSignals
 
 CUT_SHORT = {
     "length": "The agent reached its length limit, so this answer ends early.",
     "content-filter": "The agent's content filter ended this answer.",
 }
+OFFERED_CHARS = 100_000_000
+"""So much of what the agent sends inline is kept in memory: about 75 MB of files."""
 NOTHING_SAID = "The agent finished without saying anything."
 
 
 class Listener:
     """Hears one agent run and feeds one reply. ``profile`` gives the agent's display settings as known by then."""
 
-    def __init__(self, reply: Reply, profile: Callable[[], AgentProfile]) -> None:
+    def __init__(self, reply: Reply, profile: Callable[[], AgentProfile], signals: HandoverSignals) -> None:
+        self.signals = signals
         self._reply = reply
         self._profile = profile
         self._open_calls: dict[str, str] = {}
@@ -38,11 +43,13 @@ class Listener:
         self._approvals: set[str] = set()
         self.offers: list[FileOffered] = []
         """Files the agent made, in order."""
+        self._offered_chars = 0
         self._finish_reason = ""
         self.unknown_frames: set[str] = set()
 
     def hear(self, event: AgentEvent) -> None:
         """Take one event in."""
+        self.signals.hear(event)
         match event:
             case TextDelta(block, text):
                 self._reasoning = False
@@ -60,8 +67,10 @@ class Listener:
             case ApprovalRequested(call_id, name):
                 self._open_calls.setdefault(call_id, name)
                 self._approvals.add(call_id)
-            case FileOffered():
-                self.offers.append(event)
+            case FileOffered(url):
+                self._offered_chars += len(url)
+                # Of what is too much only the name is kept.
+                self.offers.append(event if self._offered_chars <= OFFERED_CHARS else replace(event, url=""))
             case RunFinished(reason):
                 self._finish_reason = reason
             case UnknownFrame(kind):
@@ -82,7 +91,10 @@ class Listener:
         if self._approvals:
             return "The agent waits for somebody to approve a step in Noxus."
         if self._open_calls:
-            waiting = ", ".join(sorted({_pretty(name) for name in self._open_calls.values()}))
+            hidden = self._profile().hidden_tools
+            waiting = ", ".join(sorted({_pretty(name) for name in self._open_calls.values() if name not in hidden}))
+            if not waiting:
+                return "The agent waits for something outside this thread."
             return f"The agent waits for something outside this thread: {waiting}."
         return NOTHING_SAID
 

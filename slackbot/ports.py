@@ -47,6 +47,10 @@ class Chat(Protocol):
         """Replace one of our messages. Takes no budget and never retries a 429 (``ChatRateLimited``): what should be
         shown may be newer by then, so the caller decides."""
 
+    async def strip(self, thread: ThreadKey, ts: str) -> None:
+        """Take buttons and small print, such as a step, off one of our messages and leave its words, as Slack has
+        them. The edit takes no budget, like ``edit``; with nothing to take off there is none."""
+
     async def delete(self, thread: ThreadKey, ts: str) -> None:
         """Remove one of our messages; one that is gone already is no error."""
 

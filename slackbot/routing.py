@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from slackbot.domain import FLAT_ROOT, BotIdentity, ChannelKind, Conversation, InboundMessage, Notice, ThreadKey
+from slackbot.domain import (
+    FLAT_ROOT,
+    BotIdentity,
+    ChannelKind,
+    Conversation,
+    Handover,
+    HandoverReason,
+    InboundMessage,
+    Move,
+    Notice,
+    ThreadKey,
+)
 from slackbot.text.inbound import addressees, without_mention
 
 
@@ -36,6 +47,10 @@ class Rules:
     answer_bots: bool = False
     answer_external_users: bool = False
     turns_per_user_per_minute: int = 20
+    human_phrases: frozenset[str] = frozenset()
+    """What somebody writes, in lower case, to call for a human."""
+    step_back_on_mention: bool = False
+    """Whether naming a teammate in the agent's thread calls for a human."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,8 @@ class ThreadFacts:
     """Whether anybody else wrote below the answer to it (below the question, while it is not answered)."""
     asks_last_minute: int = 0
     """Questions of this author in this team during the last 60 seconds."""
+    handover: Handover | None = None
+    """The one that is open in the thread: then the agent is silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +92,32 @@ class StartAfresh:
 
 
 @dataclass(frozen=True, slots=True)
+class Relay:
+    """It is shown on the other side of a handover."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallHuman:
+    """Somebody asks for a human, in words. The message is context."""
+
+    reason: HandoverReason
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Somebody says in words what a handover's button says."""
+
+    move: Move
+
+
+@dataclass(frozen=True, slots=True)
 class Ignore:
     """Nothing is stored or said. ``reason`` is for the log."""
 
     reason: str
 
 
-Decision: TypeAlias = RunTurn | KeepAsContext | Say | StartAfresh | Ignore
+Decision: TypeAlias = RunTurn | KeepAsContext | Say | StartAfresh | Relay | CallHuman | Order | Ignore
 
 
 def thread_of(message: InboundMessage, rules: Rules) -> ThreadKey:
@@ -111,39 +147,63 @@ def not_for_us(message: InboundMessage, me: BotIdentity, rules: Rules) -> Ignore
 
 def decide(message: InboundMessage, facts: ThreadFacts, me: BotIdentity, rules: Rules) -> Decision:
     """What to do with a message that ``not_for_us`` let pass."""
+    private = message.channel_kind is ChannelKind.DM
+    called = private or f"<@{me.user_id}>" in message.text or f"<@{me.user_id}|" in message.text
+    text = without_mention(message.text, me.user_id).strip()
+    if facts.handover is not None:
+        return _during_handover(text, called=called, private=private)
     opening = addressees(message.text)
     others_addressed = bool(opening) and me.user_id not in opening
-    mentioned = f"<@{me.user_id}>" in message.text or f"<@{me.user_id}|" in message.text
-    private = message.channel_kind is ChannelKind.DM
-    text = without_mention(message.text, me.user_id).strip()
-
-    if private:
-        asked = True
-    elif others_addressed:
-        asked = False
-    elif message.bot_id or not message.user_id:
-        # Two bots that follow each other up without a mention never stop.
-        asked = mentioned
-    else:
-        asked = mentioned or _follows_up(message, facts, rules)
-    if not asked:
+    if others_addressed and not private and rules.step_back_on_mention and facts.last_asker == message.user_id:
+        return CallHuman(HandoverReason.MENTION)
+    if not private and (others_addressed or not (called or _goes_on(message, facts, rules))):
         return KeepAsContext() if _takes_part(facts) else Ignore("not addressed to the agent")
-
     if forbidden := _forbidden(message, rules):
         return Say(forbidden)
-    if mentioned or private:
-        if not text and not message.attachments:
-            return Say(Notice.GREETING)
-        match text.lower().strip(" .!").removesuffix(" please"):
-            case "quiet" if not private:
-                return Say(Notice.QUIET, mention_only=True)
-            case "listen" if not private:
-                return Say(Notice.LISTENING, mention_only=False)
-            case "new" if thread_of(message, rules).root_ts == FLAT_ROOT:
-                return StartAfresh()
+    if _said(text) in rules.human_phrases:
+        return CallHuman(HandoverReason.USER)
+    if called and (command := _command(message, text, rules)):
+        return command
     if rules.turns_per_user_per_minute and facts.asks_last_minute >= rules.turns_per_user_per_minute:
         return Say(Notice.TOO_MANY_TURNS)
     return RunTurn()
+
+
+def _goes_on(message: InboundMessage, facts: ThreadFacts, rules: Rules) -> bool:
+    """Whether a message without a mention is for the agent. Two bots that follow each other up would never stop."""
+    return bool(message.user_id) and not message.bot_id and _follows_up(message, facts, rules)
+
+
+def _command(message: InboundMessage, text: str, rules: Rules) -> Decision | None:
+    private = message.channel_kind is ChannelKind.DM
+    if not text and not message.attachments:
+        return Say(Notice.GREETING)
+    match _said(text):
+        case "quiet" if not private:
+            return Say(Notice.QUIET, mention_only=True)
+        case "listen" if not private:
+            return Say(Notice.LISTENING, mention_only=False)
+        case "new" if thread_of(message, rules).root_ts == FLAT_ROOT:
+            return StartAfresh()
+    return None
+
+
+def _during_handover(text: str, *, called: bool, private: bool) -> Decision:
+    """The agent is silent: what people write goes to each other."""
+    if called:
+        match _said(text):
+            case "resume" | "hand back":
+                return Order(Move.HAND_BACK)
+            case "resolve" | "resolved":
+                return Order(Move.RESOLVE)
+            case "never mind" | "no human":
+                return Order(Move.CALL_OFF)
+    return Relay() if private else KeepAsContext()
+
+
+def _said(text: str) -> str:
+    """A message as it is compared with commands and phrases."""
+    return " ".join(text.lower().split()).strip(" .,!?").removesuffix(" please").rstrip(",")
 
 
 def _takes_part(facts: ThreadFacts) -> bool:

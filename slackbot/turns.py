@@ -6,10 +6,12 @@ import asyncio
 import itertools
 import logging
 
-from slackbot.answering import Answering, GivenBack, TurnTools, stopped_words
-from slackbot.domain import Body, Button, Notice, PartRecord, PartRef, Turn, TurnKind
+from slackbot.answering import STOPPED, Answering, GivenBack, TurnTools, stopped_words
+from slackbot.domain import SHARING, Body, Button, HandoverReason, Notice, PartRecord, PartRef, Turn, TurnKind
 from slackbot.errors import SENTENCES, ChatError, ChatRateLimited, Interrupted, MessageGone, SlackbotError
+from slackbot.files.notes import BELOW, INTERRUPTED, Notes
 from slackbot.replies.reply import Reply
+from slackbot.signals import Asked
 from slackbot.store import StoreError
 from slackbot.text.outbound import prepare
 
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 
 RECORD_TRIES = 300
 RECORD_PAUSE = 1.0
+RELAY_PAUSE = 0.5
+"""The card that a message is shown below may be on its way."""
 """For five minutes a finished turn waits for the database to take its end."""
 
 
@@ -38,6 +42,8 @@ class Turns:
 
         Raises ``ChatError`` when Slack takes no answer, ``StoreError`` when the database is away, and ``TurnLost``.
         """
+        if turn.waited:
+            self._tools.marks.later("unmark", lambda: self._chat.unmark_waiting(turn.thread, turn.ts))
         match turn.kind:
             case TurnKind.ASK:
                 await self._ask(turn)
@@ -46,6 +52,11 @@ class Turns:
                 await self._say(turn, SENTENCES[Notice.RESET])
             case TurnKind.NOTICE:
                 await self._say(turn, await self._words(turn.notice))
+            case TurnKind.RELAY:
+                if await self._tools.relay.run(turn):
+                    await self._store.finish(turn.id, self._owner)
+                else:
+                    await self._store.postpone(turn.id, self._owner, RELAY_PAUSE)
             case TurnKind.CONTEXT:
                 await self._store.finish(turn.id, self._owner)
 
@@ -70,17 +81,29 @@ class Turns:
 
         Raises ``ChatError`` when Slack does not take the sentence.
         """
+        if turn.stopped_by:
+            await self._end_stopped(turn, turn.stopped_by)
+            return
         await self._end_below(turn, Body(notice=error.sentence, buttons=(Button.RETRY,), turn_id=turn.id))
         await self._record_end(turn, error)
 
+    async def _end_stopped(self, turn: Turn, user_id: str) -> None:
+        words = await stopped_words(self._chat, turn.thread.team_id, user_id)
+        await self._end_below(turn, Body(notice=words))
+        await self._settle(turn, turn.conversation.agent_conversation_id, STOPPED)
+
     async def _end_below(self, turn: Turn, body: Body) -> None:
-        parts = await self._earlier(turn)
+        parts = [part for part in await self._earlier(turn) if part.index >= 0]
         placeholder = next((part for part in parts if part.placeholder), None)
         if not (placeholder and await self._edit(turn, placeholder.ts, body)):
             index = parts[-1].index + 1 if parts else 0
             ts = await self._chat.post(turn.thread, lambda: body, PartRef(turn.id, index))
             # As a placeholder it is written over, not repeated, when this very step is cut off and done again.
             await self._store.record_part(turn.id, PartRecord(index, ts, placeholder=True))
+        for part in parts:
+            if not part.placeholder:
+                # Whoever wrote it may not have lived to take Stop and the last step off.
+                self._tools.reply.tidying.later(turn.thread, part.ts, None, turn.id, turn.attempt)
 
     async def _edit(self, turn: Turn, ts: str, body: Body) -> bool:
         """Write over one of our messages; False when it is gone. Raises ``ChatRateLimited`` when there is no slot."""
@@ -113,18 +136,19 @@ class Turns:
     # --- agent runs ---
 
     async def _ask(self, turn: Turn) -> None:
-        if turn.waited:
-            self._tools.errands.later("unmark", lambda: self._chat.unmark_waiting(turn.thread, turn.ts))
         conversation_id = turn.conversation.agent_conversation_id
+        if turn.shown and turn.ending == SHARING:
+            notes = self._notes(turn, await self._earlier(turn))
+            if not notes.stands(BELOW):
+                await notes.say(BELOW, INTERRUPTED)
+            await self._record_end(turn, None)
+            return
         if turn.shown:
-            await self._settle(turn, conversation_id, "stopped")
+            await self._settle(turn, conversation_id, turn.ending or STOPPED)
             return
         if turn.submitted:
             if turn.stopped_by:
-                await self._end_below(
-                    turn, Body(notice=await stopped_words(self._chat, turn.thread.team_id, turn.stopped_by))
-                )
-                await self._settle(turn, conversation_id, "stopped")
+                await self._end_stopped(turn, turn.stopped_by)
                 return
             # Noxus may have it: only a person's press may send it again.
             await self.apologise(turn, Interrupted("the process died while the agent was answering"))
@@ -137,9 +161,10 @@ class Turns:
                 # The message's metadata tells as much; the answer must not suffer.
                 log.error("part.unrecorded", extra={"turn": turn.id, "part": part.index, "error": str(error)})
 
-        earlier = await self._earlier(turn) if turn.attempt > 1 else []
-        reply = Reply(self._tools.reply, turn.thread, turn.id, record=record, earlier=earlier)
-        answering = self._answering[turn.id] = Answering(self._tools, turn, reply)
+        found = await self._earlier(turn) if turn.attempt > 1 else []
+        earlier = [part for part in found if part.index >= 0]
+        reply = Reply(self._tools.reply, turn.thread, turn.id, record=record, earlier=earlier, attempt=turn.attempt)
+        answering = self._answering[turn.id] = Answering(self._tools, turn, reply, self._notes(turn, found))
         if self._interrupted:
             answering.interrupt()
         started = self._tools.reply.now()
@@ -152,6 +177,8 @@ class Turns:
             return
         finally:
             del self._answering[turn.id]
+        if answering.asked is not None:
+            await self._call_human(turn, answering.asked)
         log.info(
             "turn.finished",
             extra={
@@ -162,19 +189,28 @@ class Turns:
                 "seconds": round(self._tools.reply.now() - started, 2),
             },
         )
-        sent = answering.sent_files
         if outcome.code and answering.submitted:
-            await self._settle(turn, answering.conversation_id, outcome.code, sent)
+            await self._settle(turn, answering.conversation_id, outcome.code, heard=answering.heard)
         else:
-            await self._record_end(turn, outcome.error, code=outcome.code, parts=reply.part_count, sent=sent)
+            await self._record_end(turn, outcome.error, code=outcome.code, parts=reply.part_count)
 
-    async def _settle(
-        self, turn: Turn, conversation_id: str | None, code: str, sent: frozenset[str] = frozenset()
-    ) -> None:
+    def _notes(self, turn: Turn, found: list[PartRecord]) -> Notes:
+        return Notes(self._tools.reply, turn, [part for part in found if part.index < 0])
+
+    async def _call_human(self, turn: Turn, asked: Asked) -> None:
+        """The agent wants a human; calling one twice for the same sign calls one."""
+        kind, asker_id = turn.conversation.channel_kind, turn.user_id
+        reason = HandoverReason.AGENT
+        if self._tools.handovers.can_call(kind):
+            await self._tools.handovers.ask(
+                turn.thread, kind, reason=reason, actor_id="", asker_id=asker_id, key=asked.key
+            )
+
+    async def _settle(self, turn: Turn, conversation_id: str | None, code: str, *, heard: bool = False) -> None:
         """Nobody reads the agent's answer any more, but it still writes: the thread's next question waits for that."""
         if not turn.shown:
             try:
-                await self._store.mark_shown(turn.id, self._owner)
+                await self._store.mark_shown(turn.id, self._owner, code)
             except StoreError as error:
                 # Only a process that finds this turn again would need to know.
                 log.error("turn.unrecorded", extra={"turn": turn.id, "error": str(error)})
@@ -189,7 +225,7 @@ class Turns:
             if not settled:
                 await self._store.postpone(turn.id, self._owner, 0.0)
                 return
-        await self._record_end(turn, None, code=code, sent=sent or turn.conversation.sent_files)
+        await self._record_end(turn, None, code=code, heard=heard)
 
     async def _record_end(
         self,
@@ -198,7 +234,7 @@ class Turns:
         *,
         code: str = "",
         parts: int | None = None,
-        sent: frozenset[str] = frozenset(),
+        heard: bool = True,
     ) -> None:
         """What people see is settled: record it, however long the database is away, as nobody may do it again."""
         for tries in itertools.count(1):
@@ -206,7 +242,7 @@ class Turns:
                 if parts is not None:
                     await self._store.drop_parts(turn.id, parts)
                 if error is None:
-                    await self._store.finish(turn.id, self._owner, code or None, sent_files=sent)
+                    await self._store.finish(turn.id, self._owner, code or None, heard=heard)
                 else:
                     await self._store.fail(turn.id, self._owner, error.code)
             except StoreError as away:
@@ -232,5 +268,5 @@ class Turns:
         for part in found:
             if part.index >= 0 and part.index not in parts:
                 await self._store.record_part(turn.id, part)
-                parts[part.index] = part
+            parts.setdefault(part.index, part)
         return [parts[index] for index in sorted(parts)]

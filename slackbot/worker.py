@@ -25,6 +25,8 @@ class WorkerSettings:
     """Most turns taken in one transaction: in a burst a commit for each would keep the last ones waiting."""
     lease: float = 30.0
     heartbeat: float = 5.0
+    watch: float = 1.0
+    """How often a process asks whether another one was told to stop its answers."""
     poll: float = 2.0
     store_pause: float = 1.0
     first_backoff: float = 2.0
@@ -63,7 +65,7 @@ class Worker:
     async def run(self) -> None:
         """Claim and run turns until ``stop`` is called and the last one has ended."""
         async with asyncio.TaskGroup() as tasks:
-            heartbeat = tasks.create_task(self._heartbeat())
+            aside = [tasks.create_task(self._heartbeat()), tasks.create_task(self._watch())]
             try:
                 while not self._stopping:
                     self._woken.clear()
@@ -78,7 +80,8 @@ class Worker:
                 while self._running:
                     await asyncio.wait(list(self._running.values()))
             finally:
-                heartbeat.cancel()
+                for task in aside:
+                    task.cancel()
 
     async def _claim(self) -> list[Turn]:
         places = min(self._settings.concurrency - len(self._running), self._settings.claims)
@@ -154,6 +157,18 @@ class Worker:
             # The lease runs out and the turn is claimed again, by then with a database.
             log.error("turn.unrecorded", extra={"turn": turn.id, "error": str(gone)})
 
+    async def _watch(self) -> None:
+        """Stop what was stopped where another process took the press in."""
+        while True:
+            await asyncio.sleep(self._settings.watch)
+            if not self._running:
+                continue
+            try:
+                for turn_id, stopped_by in (await self._store.stops(self._owner)).items():
+                    self._turns.stop(turn_id, stopped_by)
+            except StoreError as error:
+                log.error("watch.failed", extra={"error": str(error)})
+
     async def _heartbeat(self) -> None:
         while True:
             await asyncio.sleep(self._settings.heartbeat)
@@ -165,10 +180,6 @@ class Worker:
             except StoreError as error:
                 log.error("heartbeat.failed", extra={"turns": len(mine), "error": str(error)})
                 continue
-            for turn_id, stopped_by in kept.items():
-                if stopped_by is not None:
-                    # Pressed where another process took the press in.
-                    self._turns.stop(turn_id, stopped_by)
             for turn_id in mine - kept.keys():
                 if task := self._running.get(turn_id):
                     log.warning("turn.lost", extra={"turn": turn_id})

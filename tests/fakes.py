@@ -7,7 +7,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from slackbot.domain import (
@@ -15,14 +15,19 @@ from slackbot.domain import (
     AgentProfile,
     AgentTarget,
     Body,
+    Button,
+    Card,
     ContextMessage,
+    ConversationState,
     FileBytes,
     FileLink,
     FileOffered,
     FileTrouble,
+    MessageRef,
     PartRecord,
     PartRef,
     Person,
+    SessionStatus,
     SlackFile,
     TextDelta,
     ThreadKey,
@@ -49,7 +54,8 @@ class FakeChat:
     """A Slack without sockets. ``fail`` may return an error for a call (method, call number) before it happens.
 
     ``files`` are what ``look_up_file`` finds, by id, with their bytes. ``refusals`` are raised for the file of that id
-    when it is looked up, of that URL when it is downloaded, and of that name when it is uploaded.
+    when it is looked up, of that URL when it is downloaded, and of that name when it is uploaded. ``operator_ids`` may
+    take threads over.
     """
 
     latency: float = 0.06
@@ -60,11 +66,15 @@ class FakeChat:
     fail: Callable[[str, int], Exception | None] = lambda _method, _number: None
     past: list[ContextMessage] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
+    operator_ids: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.messages: dict[str, Shown] = {}
         self.statuses: list[str] = []
         self.whispers: list[tuple[str, str]] = []
+        self.questions: list[tuple[ThreadKey, str, str, tuple[Button, ...], str]] = []
+        """Thread, person, words, buttons, and the message it was about."""
+        self.sessions: list[tuple[ThreadKey, SessionStatus]] = []
         self.marks: set[str] = set()
         self.uploads: list[tuple[ThreadKey, str, str, bytes, str]] = []
         self.log: list[tuple[str, str]] = []
@@ -79,6 +89,17 @@ class FakeChat:
 
     def texts(self) -> list[str]:
         return [body.markdown for body in self.bodies()]
+
+    def cards(self) -> list[Card]:
+        return [body.card for body in self.bodies() if body.card]
+
+    def spoken(self) -> list[tuple[str, str]]:
+        """Who says what, of the messages that have a speaker."""
+        return [(body.speaker.name, body.markdown) for body in self.bodies() if body.speaker]
+
+    def shown_in(self, thread: ThreadKey) -> list[Body]:
+        """What our messages in one thread show, oldest first."""
+        return [shown.body for shown in self.messages.values() if shown.thread == thread]
 
     def count(self, method: str) -> int:
         return sum(1 for _, name in self.calls if name == method)
@@ -109,6 +130,13 @@ class FakeChat:
             raise MessageGone(ts, slack_error="message_not_found")
         self.messages[ts].versions.append((asyncio.get_running_loop().time(), body))
 
+    async def strip(self, thread: ThreadKey, ts: str) -> None:
+        await self._call("strip")
+        if ts in self.messages:
+            body = self.messages[ts].body
+            stripped = replace(body, step="", buttons=(), turn_id=None)
+            self.messages[ts].versions.append((asyncio.get_running_loop().time(), stripped))
+
     async def delete(self, thread: ThreadKey, ts: str) -> None:
         await self._call("delete")
         self.messages.pop(ts, None)
@@ -116,6 +144,21 @@ class FakeChat:
     async def whisper(self, thread: ThreadKey, user_id: str, text: str) -> None:
         await self._call("whisper")
         self.whispers.append((user_id, text))
+
+    async def ask_privately(
+        self, thread: ThreadKey, user_id: str, text: str, buttons: Sequence[Button], about_ts: str
+    ) -> None:
+        await self._call("ask_privately")
+        self.questions.append((thread, user_id, text, tuple(buttons), about_ts))
+
+    async def operators(self, team_id: str) -> frozenset[str]:
+        return self.operator_ids
+
+    async def permalink(self, message: MessageRef, team_id: str) -> str:
+        return f"https://slack.test/archives/{message.channel_id}/p{message.ts.replace('.', '')}"
+
+    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> None:
+        self.sessions.append((thread, status))
 
     async def mark_waiting(self, thread: ThreadKey, ts: str) -> bool:
         await self._call("mark_waiting")
@@ -186,6 +229,7 @@ class FakeAgent:
     fail_create: Exception | None = None
     made: dict[str, tuple[str, str, bytes]] = field(default_factory=dict)
     settle_seconds: float = 0.0
+    state_now: ConversationState = field(default_factory=ConversationState)
 
     def __post_init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -219,6 +263,9 @@ class FakeAgent:
                 await asyncio.sleep(step)
             else:
                 yield step
+
+    async def state(self, conversation_id: str) -> ConversationState:
+        return self.state_now
 
     async def fetch(self, offer: FileOffered, into: BinaryIO, *, most: int) -> FileBytes:
         if offer.url not in self.made:

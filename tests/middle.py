@@ -12,6 +12,7 @@ import pytest
 
 from slackbot.answering import TurnTools
 from slackbot.budget import Budget
+from slackbot.desk import Desk
 from slackbot.domain import (
     AgentTarget,
     Attachment,
@@ -26,13 +27,15 @@ from slackbot.errands import Errands
 from slackbot.files.incoming import Incoming
 from slackbot.files.outgoing import Outgoing
 from slackbot.files.passing import FileLimits
+from slackbot.handover import HandoverRules, Handovers
 from slackbot.intake import Intake
 from slackbot.questions import Questions
+from slackbot.relaying import Relay
 from slackbot.replies.pace import OpenReplies
 from slackbot.replies.reply import ReplyTools
 from slackbot.replies.tidying import Tidying
 from slackbot.routing import Rules
-from slackbot.store import Store
+from slackbot.store import Store, Timers
 from slackbot.turns import Turns
 from slackbot.worker import Worker, WorkerSettings
 from tests.fakes import FakeAgent, FakeChat, Shown
@@ -116,24 +119,56 @@ async def running_bot(
     store_class: type[Store] = Store,
     repost_deleted: bool = True,
     private_files: str = "",
+    handover_rules: HandoverRules | None = None,
+    human_button: bool = False,
+    greet: bool = False,
 ) -> AsyncIterator[Bot]:
     """A bot that takes messages and answers them until the block ends."""
     store = await store_class.open(url)
     errands, budget, open_replies, now = Errands(), Budget(), OpenReplies(), asyncio.get_running_loop().time
-    tidying = Tidying(chat, budget, open_replies, now)
+    tidying = Tidying(chat, budget, open_replies, now, attempt_of=store.attempt_of)
     reply_tools = ReplyTools(
         chat, budget, open_replies, now, tidying, private_files=private_files, repost_deleted=repost_deleted
     )
     questions = Questions(store, chat, identity=lambda _team: ME)
     incoming, outgoing = Incoming(chat, FileLimits()), Outgoing(agent, chat, FileLimits())
-    target = AgentTarget(agent_id="agent-1")
-    turns = Turns(TurnTools(store, chat, agent, questions, incoming, outgoing, reply_tools, errands, target, OWNER))
-    quick = WorkerSettings(poll=0.05, heartbeat=0.2, lease=5.0, first_backoff=0.05, longest_backoff=0.1, attempts=4)
+    handover_rules = handover_rules or HandoverRules(Timers())
+    handovers = Handovers(
+        store,
+        chat,
+        handover_rules,
+        errands=errands,
+        wake=lambda: desk.wake(),  # noqa: PLW0108 - it comes below
+        stop=lambda turn_id, user_id: turns.stop(turn_id, user_id),  # noqa: PLW0108 - it comes below
+    )
+    turns = Turns(
+        TurnTools(
+            store,
+            chat,
+            agent,
+            questions,
+            incoming,
+            outgoing,
+            reply_tools,
+            errands,
+            errands,
+            handovers,
+            Relay(store, chat, reply_tools, FileLimits()),
+            AgentTarget(agent_id="agent-1"),
+            OWNER,
+            human_button=human_button,
+        )
+    )
+    quick = WorkerSettings(
+        poll=0.05, heartbeat=0.2, watch=0.1, lease=5.0, first_backoff=0.05, longest_backoff=0.1, attempts=4
+    )
     worker = Worker(store, turns, owner=OWNER, settings=quick)
+    desk = Desk(store, chat, handover_rules, tools=reply_tools, owner=OWNER, wake_worker=worker.wake, greet=greet)
     intake = Intake(
         store,
         chat,
-        rules or Rules(),
+        rules or Rules(human_phrases=frozenset({"human"})),
+        handovers=handovers,
         errands=errands,
         identity=lambda _team: ME,
         wake=worker.wake,
@@ -141,12 +176,15 @@ async def running_bot(
     )
     try:
         async with asyncio.TaskGroup() as tasks:
-            notes = tasks.create_task(errands.run())
+            aside = [tasks.create_task(each.run()) for each in (errands, tidying)]
+            tasks.create_task(desk.run())
             if start:
                 tasks.create_task(worker.run())
             yield Bot(store, chat, agent, intake, turns, worker, itertools.count(1))
             worker.stop()
-            notes.cancel()
+            desk.close()
+            for task in aside:
+                task.cancel()
     finally:
         await store.close()
 

@@ -164,6 +164,25 @@ async def test_a_restart_goes_on_with_the_same_conversation(acme: World, url: st
     assert len(acme.noxus.conversations) == 1
 
 
+async def test_the_end_of_the_process_leaves_no_mark_behind(acme: World, url: str) -> None:
+    """What is only to be done soon is done before the bot goes, as far as Slack lets it."""
+    slack = acme.slack
+    ada, general = slack.users["ada"], slack.channels["general"]
+    slack.faults.add(method="reactions.remove", error="ratelimited", retry_after=1.0)
+
+    def marked() -> bool:
+        return any(message.reactions for message in slack.messages(general, root))
+
+    async with bot(acme.environ(url)):
+        root = await slack.say(ada, general, f"<@{slack.bot_user_id}> /words 40 rate=40")
+        await slack.wait(lambda: len(shown(acme, "general", root)) == 1, timeout=5)
+        await slack.say(ada, general, "/say Next.", thread_ts=root)
+        await slack.wait(marked, timeout=5)
+        await answered(acme, "general", root, "Next.", count=2)
+        assert marked()
+    assert not marked()
+
+
 @pytest.mark.parametrize(
     "text",
     ["😀👩‍👩‍👧‍👦 " * 200, "שלום עולם " * 100, "x" * 40_000, "null \x00 byte", "lone \ud800 half"],

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from tests.bench.figures import Call, Cost, Delays, Reply, Seen, Version, figures, marginal
+from tests.bench.files import MB, SIZE, Passage, Way, passage
 from tests.bench.load import SDK_PYTHON
 from tests.bench.report import Results, text_of
 from tests.whole_bot import world
@@ -89,6 +90,27 @@ def test_the_cost_and_the_overhead_are_in_the_text() -> None:
     assert lines[-1].split() == ["p50", "10.0", "p95", "20.0", "max", "30.0", "next", "question"]
 
 
+def test_what_files_cost_is_in_the_text() -> None:
+    """Memory and time of files stand beside their goal; alone, where nothing else was measured."""
+    passages = [Passage("in", 1, SIZE, 3 * MB, 1.25), Passage("out", 2, MB, 0, 2.0)]
+    lines = [line.split() for line in text_of(Results(passages=passages), 400, 40.0).splitlines()]
+    assert lines[-2:] == [
+        ["1", "25", "MB", "in", "3.0", "<", "16", "1.25"],
+        ["2", "1", "MB", "out", "0.0", "-", "2.00"],
+    ]
+    assert lines[1][0] == "Files"
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("way", ["in", "out"])
+async def test_a_file_through_a_fresh_bot(way: Way) -> None:
+    """A file on its way through a bot of its own is weighed and timed."""
+    found = await passage(way, 1, MB)
+    assert (found.way, found.files, found.size, found.goal_mb) == (way, 1, MB, None)
+    assert found.extra_bytes >= 0
+    assert found.seconds > 0
+
+
 def test_percentiles_of_nothing() -> None:
     """Where nothing arrived there is no delay to tell."""
     assert Delays.of([None]) == Delays(None, None, None)
@@ -152,6 +174,7 @@ SHORT = (
     "20",
     "--no-overhead",
     "--no-cost",
+    "--no-files",
 )
 
 

@@ -20,10 +20,14 @@ from slackbot.config import (
     load_common_settings,
     load_settings,
 )
-from slackbot.domain import AgentTarget
+from slackbot.domain import AgentTarget, ChannelKind
+from slackbot.handover import HandoverRules
 from slackbot.routing import DmMode, Followups, Rules
+from slackbot.signals import HUMAN_TOOLS
+from slackbot.store import Timers
 
 ROOT = Path(__file__).parent.parent
+PHRASES = frozenset({"human", "talk to a human", "i want to talk to a human", "i need a human", "get me a human"})
 ENOUGH = {
     "SLACK_BOT_TOKEN": "xoxb-1-bot",
     "SLACK_APP_TOKEN": "xapp-1-app",
@@ -53,7 +57,9 @@ def test_enough() -> None:
     assert settings.noxus_mode is NoxusMode.STREAM
     assert settings.database_url.get_secret_value() == "sqlite:///slackbot.db"
     assert settings.target() == AgentTarget(agent_id="agent-1")
-    assert settings.rules() == Rules()
+    assert settings.rules() == Rules(human_phrases=PHRASES)
+    assert settings.handover_rules() == HandoverRules(Timers(300.0, 1_800.0, 900.0, 3_600.0))
+    assert settings.handover_tools == HUMAN_TOOLS
     assert settings.notices == ()
 
 
@@ -126,6 +132,20 @@ def test_missing_and_wrong_settings_are_told_together() -> None:
         ("SLACKBOT_ALLOWED_CHANNELS", "#general, C0123ABCD", "not #general. Click the channel's name"),
         ("SLACKBOT_ALLOWED_USERS", "@ada", "not @ada. In Slack, open the person's profile"),
         ("SLACKBOT_ANSWER_BOTS", "2", "must be on or off"),
+        ("SLACKBOT_HANDOVER_CHANNEL", "#support", "not #support. Click the channel's name"),
+        ("SLACKBOT_HANDOVER_CHANNEL", "C0123ABCD,C0456EFGH", "takes one id."),
+        ("SLACKBOT_HANDOVER_CHANNEL", "D0123ABCD", "ids such as C0123ABCD"),
+        ("SLACKBOT_OPERATORS", "olga", "not olga. In Slack, open the person's profile"),
+        ("SLACKBOT_OPERATOR_GROUP", "@support", "not @support. In Slack, open the group"),
+        ("SLACKBOT_OPERATOR_GROUP", "S0123ABCD S0456EFGH", "takes one id."),
+        ("SLACKBOT_HUMAN_BUTTON", "sometimes", "must be on or off"),
+        ("SLACKBOT_STEP_BACK_ON_MENTION", "maybe", "must be on or off"),
+        ("SLACKBOT_HANDOVER_REMIND_MINUTES", "5m", "must be a number"),
+        ("SLACKBOT_HANDOVER_GIVE_UP_MINUTES", "-1", "greater than or equal to 0"),
+        ("SLACKBOT_OPERATOR_REMIND_MINUTES", "inf", "is wrong"),
+        ("SLACKBOT_OPERATOR_OFFER_MINUTES", "100001", "less than or equal to 100000"),
+        ("SLACKBOT_ASKER_HANDS_BACK", "yes please", "must be on or off"),
+        ("SLACKBOT_GREET_AFTER_HANDOVER", "hello", "must be on or off"),
         ("SLACKBOT_TURNS_PER_USER_PER_MINUTE", "-1", "greater than or equal to 0"),
         ("SLACKBOT_MAX_CONCURRENT_TURNS", "0", "greater than or equal to 1"),
         ("SLACKBOT_SHUTDOWN_SECONDS", "soon", "must be a number"),
@@ -211,7 +231,42 @@ def test_values_are_tidied() -> None:
         allowed_channels=frozenset({"C0123ABCD", "G0123ABCD"}),
         allowed_users=frozenset({"U0123ABCD", "W0123ABCD"}),
         answer_bots=True,
+        human_phrases=PHRASES,
     )
+
+
+def test_who_helps_and_when() -> None:
+    """Ids are one or several, phrases lose their case and their gaps, minutes may be parts of one, 0 means never."""
+    settings = load(
+        SLACKBOT_HANDOVER_CHANNEL=" C0123ABCD ",
+        SLACKBOT_OPERATORS="U0123ABCD, W0123ABCD",
+        SLACKBOT_OPERATOR_GROUP="S0123ABCD",
+        SLACKBOT_HUMAN_PHRASES="Get me  a Human, mensch,,",
+        SLACKBOT_STEP_BACK_ON_MENTION="on",
+        SLACKBOT_HANDOVER_REMIND_MINUTES="0.5",
+        SLACKBOT_HANDOVER_GIVE_UP_MINUTES="0",
+        SLACKBOT_ASKER_HANDS_BACK="off",
+        SLACKBOT_HANDOVER_TOOLS="call_olga, call_otto",
+    )
+    timers = Timers(30.0, 0.0, 900.0, 3_600.0)
+    assert settings.handover_rules() == HandoverRules(timers, "C0123ABCD", asker_hands_back=False, has_operators=True)
+    assert settings.rules() == Rules(human_phrases=frozenset({"get me a human", "mensch"}), step_back_on_mention=True)
+    assert settings.handover_tools == {"call_olga", "call_otto"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "private", "channel"),
+    [
+        ({}, False, False),
+        ({"SLACKBOT_HANDOVER_CHANNEL": "C0123ABCD"}, True, True),
+        ({"SLACKBOT_OPERATORS": "U0123ABCD"}, False, True),
+        ({"SLACKBOT_OPERATOR_GROUP": "S0123ABCD"}, False, True),
+    ],
+)
+def test_where_a_human_can_be_called(changes: dict[str, str | None], private: bool, channel: bool) -> None:  # noqa: FBT001 - a table's columns
+    """With a channel for operators everywhere; with operators alone not in DMs, which they cannot join."""
+    rules = load(**changes).handover_rules()
+    assert (rules.can_call(ChannelKind.DM), rules.can_call(ChannelKind.CHANNEL)) == (private, channel)
 
 
 def test_chat_flow() -> None:
@@ -363,8 +418,10 @@ def default_of(name: str) -> str | None:
             return info.default.get_secret_value()
         case bool():
             return "on" if info.default else "off"
-        case None | frozenset():
+        case None:
             return ""
+        case frozenset():
+            return ", ".join(sorted(info.default))
         case default:
             return str(default)
 

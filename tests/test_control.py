@@ -4,28 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
 import pytest
 
 from slackbot.domain import (
+    AgentEvent,
     Button,
     ChannelKind,
+    ContextMessage,
+    FileBytes,
+    FileLink,
     InboundMessage,
     MessageDeleted,
     MessageEdited,
+    PartRecord,
     Person,
     SessionStopped,
     TextDelta,
+    ThreadKey,
+    ToolStarted,
 )
 from slackbot.errors import AgentRunFailed, ChatUnavailable
-from slackbot.intake import REFUSALS, THANKS, UNKNOWN_TURN
+from slackbot.intake import REFUSALS, THANKS, UNKNOWN_TURN, WAITING
+from slackbot.routing import DmMode, Rules
 from slackbot.store import Pressed
 from tests.fakes import FakeAgent, FakeChat, Step
 from tests.middle import Bot, running_bot, says
 
 LONG: list[Step] = [*says("Half of "), 60.0, TextDelta("b", "never said")]
+
+
+@asynccontextmanager
+async def dying_bot(database_url: str, chat: FakeChat, agent: FakeAgent) -> AsyncIterator[Bot]:
+    """A bot whose process dies at the end of the block."""
+    try:
+        async with running_bot(database_url, chat, agent) as bot:
+            yield bot
+            raise ZeroDivisionError
+    except* ZeroDivisionError:
+        pass
+
+
+@dataclass
+class SlowNames(FakeChat):
+    """A Slack that takes its time to tell who somebody is."""
+
+    slow: float = 0.0
+
+    async def people(self, team_id: str, user_ids: Collection[str]) -> dict[str, Person]:
+        await asyncio.sleep(self.slow)
+        return await super().people(team_id, user_ids)
 
 
 async def half_an_answer(bot: Bot, chat: FakeChat) -> InboundMessage:
@@ -184,6 +215,201 @@ async def test_a_stop_that_the_process_did_not_live_to_show(
     assert not agent.asked
 
 
+async def test_the_process_ends_while_the_name_of_who_stopped_is_looked_up(database_url: str) -> None:
+    """What cuts an answer off a second time does not cut off the words about the first."""
+    chat = SlowNames(latency=0.001, names={"UADA": "Ada"})
+    async with running_bot(database_url, chat, FakeAgent([LONG])) as bot:
+        await half_an_answer(bot, chat)
+        chat.slow = 0.5
+        await bot.press(Button.STOP)
+        await asyncio.sleep(0.2)
+        bot.worker.stop()
+        bot.turns.interrupt()
+        await bot.until(lambda: not bot.worker.running)
+        assert chat.bodies()[0].notice == "Stopped by Ada."
+
+
+async def test_the_process_ends_while_a_stop_from_before_is_being_said(database_url: str) -> None:
+    """Neither is a turn cut off that was found stopped."""
+    chat = SlowNames(latency=0.001, names={"UADA": "Ada"}, slow=0.5)
+    async with running_bot(database_url, chat, FakeAgent([LONG]), start=False) as bot:
+        await bot.hear("<@UBOT> hi")
+        [turn] = await bot.store.claim("dead", 0.0)
+        await bot.store.request_stop(turn.id, "T1", "C1", "UADA")
+    async with running_bot(database_url, chat, FakeAgent([LONG])) as bot:
+        await bot.until(lambda: bot.worker.running == 1)
+        await asyncio.sleep(0.2)
+        bot.worker.stop()
+        bot.turns.interrupt()
+        await bot.until(lambda: not bot.worker.running)
+        assert chat.bodies()[0].notice == "Stopped by Ada."
+
+
+async def test_the_answer_is_deleted_while_the_name_of_who_stopped_is_looked_up(database_url: str) -> None:
+    """Both ends at once are one end, and the next question is answered."""
+    chat = SlowNames(latency=0.001, names={"UADA": "Ada"})
+    growing = [step for number in range(60) for step in (0.2, TextDelta("b", f"w{number} "))]
+    agent = FakeAgent([[*says("Half of "), *growing], says("Next.")])
+    async with running_bot(database_url, chat, agent, repost_deleted=False) as bot:
+        first = await bot.hear("<@UBOT> hi")
+        await bot.until(lambda: any("w2" in text for text in chat.texts()))
+        chat.slow = 0.5
+        await bot.press(Button.STOP)
+        chat.messages.clear()
+        await bot.until(lambda: bool(agent.settled))
+        chat.slow = 0.0
+        await bot.hear("<@UBOT> next?", thread=first.ts)
+        await bot.until(lambda: "Next." in chat.texts())
+
+
+async def test_a_second_press_is_told_that_the_answer_is_over(database_url: str, chat: FakeChat) -> None:
+    """While the stopped run settles the answer is over, but nobody calls it complete."""
+    agent = FakeAgent([LONG], settle_seconds=0.5)
+    async with running_bot(database_url, chat, agent) as bot:
+        await half_an_answer(bot, chat)
+        (shown,) = chat.messages.values()
+        await bot.press(Button.STOP)
+        await bot.until(lambda: bool(agent.settled))
+        await bot.press_again(shown, Button.STOP)
+        await bot.until(lambda: bool(chat.whispers))
+        assert chat.whispers == [("UADA", "This answer is over already.")]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_crash_leaves_neither_stop_nor_step(database_url: str, chat: FakeChat, *, stopped: bool) -> None:
+    """The next process takes off what only the dead one would have; the words stay as they are."""
+    agent = FakeAgent([[*says("Half of "), 0.6, ToolStarted("1", "web_research"), 60.0]])
+    async with dying_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.until(lambda: bool(chat.bodies()) and chat.bodies()[0].step != "")
+        (body,) = chat.bodies()
+        if stopped:
+            assert body.turn_id is not None
+            await bot.store.request_stop(body.turn_id, "T1", "C1", "UADA")
+    assert body.buttons == (Button.STOP,)
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.until(lambda: not chat.bodies()[0].buttons)
+        await bot.idle()
+        first, last = chat.bodies()
+        assert (first.markdown, first.step) == ("Half of ", "")
+        assert last.buttons == (() if stopped else (Button.RETRY,))
+
+
+async def test_a_stop_that_slack_does_not_take_at_once_is_said_later(database_url: str, chat: FakeChat) -> None:
+    """A post that fails after the crash of a stopped answer does not make a failure of it."""
+    agent = FakeAgent([LONG])
+    async with dying_bot(database_url, chat, agent) as bot:
+        await half_an_answer(bot, chat)
+        (body,) = chat.bodies()
+        assert body.turn_id is not None
+        await bot.store.request_stop(body.turn_id, "T1", "C1", "UADA")
+    troubles = iter([ChatUnavailable("503")])
+    chat.fail = lambda method, _number: next(troubles, None) if method == "post" else None
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.idle()
+        assert (chat.bodies()[-1].notice, chat.bodies()[-1].buttons) == ("Stopped by Ada.", ())
+
+
+async def test_a_stop_before_the_question_is_sent_keeps_it_from_being_sent(database_url: str) -> None:
+    """A press that comes while the turn is still being prepared counts, wherever it was taken in."""
+
+    class SlowToFind(FakeChat):
+        async def find_parts(self, thread: ThreadKey, turn_id: int) -> list[PartRecord]:
+            await asyncio.sleep(0.3)
+            return await super().find_parts(thread, turn_id)
+
+    chat = SlowToFind(latency=0.001, names={"UADA": "Ada"})
+    agent = FakeAgent([[*says("Half"), AgentRunFailed("boom")], says("Second")])
+    async with running_bot(database_url, chat, agent) as bot:
+        message = await bot.hear("<@UBOT> hi")
+        await bot.idle()
+        await bot.press(Button.RETRY)
+        await bot.until(lambda: bot.worker.running == 1)
+        await bot.intake.take(SessionStopped("T1", "C1", message.ts, "UADA"))
+        await bot.idle()
+        assert len(agent.asked) == 1
+        assert chat.bodies()[0].notice == "Stopped by Ada."
+
+
+async def test_a_stop_before_the_agent_took_the_question_costs_nothing_of_the_past(
+    database_url: str, chat: FakeChat
+) -> None:
+    """What went along with it goes along with the next question: nobody has heard it."""
+
+    class Busy(FakeAgent):
+        @asynccontextmanager
+        async def ask(
+            self, conversation_id: str, content: str, files: Sequence[FileBytes | FileLink] = ()
+        ) -> AsyncIterator[AsyncIterator[AgentEvent]]:
+            if not busy.is_set():
+                busy.set()
+                await asyncio.sleep(60.0)
+            async with super().ask(conversation_id, content, files) as events:
+                yield events
+
+    busy = asyncio.Event()
+    chat.past = [ContextMessage("1600000001.000000", "UBEN", "The code word is zebra.")]
+    chat.has_status = False
+    agent = Busy([says("ok"), says("ok")])
+    root = "1600000000.000000"
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi", thread=root)
+        await busy.wait()
+        await bot.until(lambda: bool(chat.messages))
+        await bot.press(Button.STOP)
+        await bot.idle()
+        for question in ("what is the code word?", "sure?"):
+            await bot.hear(f"<@UBOT> {question}", thread=root)
+            await bot.idle()
+        assert ["zebra" in content for _, content in agent.asked] == [True, False]
+
+
+# --- Retry behind another question ---
+
+
+async def test_a_retry_that_has_to_wait_is_told_so(database_url: str, chat: FakeChat) -> None:
+    """Its turn comes after the running one; whoever pressed knows that."""
+    agent = FakeAgent([[AgentRunFailed("boom")], [*says("Half of "), 0.5], says("Again.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        first = await bot.hear("<@UBOT> hi")
+        await bot.idle()
+        await bot.hear("<@UBOT> other", thread=first.ts)
+        await bot.until(lambda: "Half of " in chat.texts())
+        await bot.press(Button.RETRY)
+        await bot.until(lambda: bool(chat.whispers))
+        await bot.idle()
+        assert chat.whispers == [("UADA", REFUSALS[Button.RETRY, Pressed.WAITS])]
+        assert chat.texts() == ["Again.", "Half of "]
+
+
+async def test_a_question_that_was_edited_after_it_failed_is_asked_anew(database_url: str, chat: FakeChat) -> None:
+    """Retry asks what the message says by then."""
+    agent = FakeAgent([[AgentRunFailed("boom")], says("Four.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        message = await bot.hear("<@UBOT> tow plus two")
+        await bot.idle()
+        await bot.intake.take(MessageEdited("T1", "C1", message.ts, "<@UBOT> two plus two"))
+        await bot.press(Button.RETRY)
+        await bot.idle()
+        assert [question for _, question in agent.asked] == ["tow plus two", "two plus two"]
+
+
+async def test_a_question_that_is_deleted_while_its_retry_waits_still_ends(database_url: str, chat: FakeChat) -> None:
+    """Its message stands in the thread with Retry: that is not left there for ever."""
+    agent = FakeAgent([[AgentRunFailed("boom")], [*says("Half of "), 0.5], says("Again.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        first = await bot.hear("<@UBOT> hi")
+        await bot.idle()
+        (failed,) = chat.messages.values()
+        await bot.hear("<@UBOT> other", thread=first.ts)
+        await bot.until(lambda: "Half of " in chat.texts())
+        await bot.press(Button.RETRY)
+        await bot.intake.take(MessageDeleted("T1", "C1", first.ts))
+        await bot.idle()
+        assert failed.body.markdown == "Again."
+        assert Button.RETRY not in failed.body.buttons
+
+
 # --- feedback ---
 
 
@@ -219,9 +445,11 @@ async def test_without_the_right_to_react_a_private_note_says_that_a_message_wai
     chat.can_mark = False
     async with running_bot(database_url, chat, FakeAgent([[*says("Half of "), 0.3], says("Next.")])) as bot:
         first = await half_an_answer(bot, chat)
-        await bot.hear("next", thread=first.ts)
+        for text in ("next", "and the one after it"):
+            await bot.hear(text, thread=first.ts)
         await bot.idle()
-        assert len(chat.whispers) == 1
+        # True of each of them.
+        assert chat.whispers == [("UADA", WAITING)] * 2
         assert chat.texts()[1] == "Next."
 
 
@@ -238,6 +466,17 @@ async def test_a_waiting_message_is_answered_as_it_was_edited(database_url: str,
         await bot.intake.take(MessageEdited("T1", "C1", second.ts, "ten plus three"))
         await bot.idle()
         assert len(agent.asked) == 2
+
+
+async def test_a_waiting_message_that_is_edited_away_keeps_its_words(database_url: str, chat: FakeChat) -> None:
+    """Nothing but the mention is nothing to ask: what was asked before stands."""
+    agent = FakeAgent([[*says("Half of "), 0.3], says("Next.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        first = await half_an_answer(bot, chat)
+        second = await bot.hear("<@UBOT> ten plus two", thread=first.ts)
+        await bot.intake.take(MessageEdited("T1", "C1", second.ts, "<@UBOT> "))
+        await bot.idle()
+        assert [question for _, question in agent.asked] == ["hi", "ten plus two"]
 
 
 async def test_a_waiting_message_that_is_deleted_gets_no_answer(
@@ -282,6 +521,18 @@ async def test_an_answer_that_was_deleted_goes_on_below(database_url: str, chat:
         chat.messages.clear()
         await bot.idle()
         assert chat.texts() == ["Half of it."]
+
+
+async def test_a_command_that_waited_loses_its_mark_too(database_url: str, chat: FakeChat) -> None:
+    """Whatever its turn is for, the mark goes when that begins."""
+    agent = FakeAgent([[*says("Half of "), 0.3, TextDelta("b", "it.")]])
+    async with running_bot(database_url, chat, agent, rules=Rules(dm_mode=DmMode.FLAT)) as bot:
+        await bot.hear("hi", channel="D1", kind=ChannelKind.DM)
+        await bot.until(lambda: chat.texts() == ["Half of "])
+        await bot.hear("new", channel="D1", kind=ChannelKind.DM)
+        await bot.until(lambda: bool(chat.marks))
+        await bot.idle()
+        await bot.until(lambda: not chat.marks)
 
 
 async def test_a_mark_that_comes_too_late_is_taken_off_again(database_url: str, chat: FakeChat) -> None:

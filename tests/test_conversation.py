@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -268,13 +267,11 @@ async def test_a_short_outage_of_the_database_costs_nothing_visible(database_url
     class Shaky(Store):
         troubles = 2
 
-        async def finish(
-            self, turn_id: int, owner: str, code: str | None = None, *, sent_files: Collection[str] = ()
-        ) -> bool:
+        async def finish(self, turn_id: int, owner: str, code: str | None = None, *, heard: bool = True) -> bool:
             self.troubles -= 1
             if self.troubles >= 0:
                 raise StoreError("away")
-            return await super().finish(turn_id, owner, code, sent_files=sent_files)
+            return await super().finish(turn_id, owner, code, heard=heard)
 
     async with running_bot(database_url, chat, FakeAgent([says("Whole.")]), store_class=Shaky) as bot:
         await bot.hear("<@UBOT> hi")
@@ -395,8 +392,8 @@ async def test_a_flat_dm_is_one_conversation_until_new(database_url: str, chat: 
     [
         ([RunFinished()], "The agent finished without saying anything."),
         (
-            [ToolStarted("1", "human_in_the_loop"), RunFinished()],
-            "The agent waits for something outside this thread: human in the loop.",
+            [ToolStarted("1", "look_it_up"), RunFinished()],
+            "The agent waits for something outside this thread: look it up.",
         ),
         (
             [ToolStarted("1", "delete_all"), ApprovalRequested("1", "delete_all"), RunFinished()],

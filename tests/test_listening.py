@@ -11,14 +11,16 @@ from slackbot.domain import (
     AgentEvent,
     AgentProfile,
     Button,
+    FileOffered,
     PartRecord,
     Reasoning,
     TextDelta,
     ToolFinished,
     ToolStarted,
 )
-from slackbot.listening import Listener
+from slackbot.listening import OFFERED_CHARS, Listener
 from slackbot.replies.reply import THINKING, Reply
+from slackbot.signals import HandoverSignals
 from tests import virtual_time
 from tests.fakes import FakeChat
 from tests.test_replies import THREAD, reply_tools
@@ -47,7 +49,7 @@ def seen(events: Sequence[AgentEvent], profile: AgentProfile) -> tuple[list[str]
                 return
 
             async def feed(reply: Reply, opening: Sequence[AgentEvent] = opening) -> None:
-                listener = Listener(reply, lambda: profile)
+                listener = Listener(reply, lambda: profile, HandoverSignals(frozenset(), frozenset(), "run"))
                 for event in (*opening, *events):
                     listener.hear(event)
                     await asyncio.sleep(1.6)
@@ -104,6 +106,38 @@ def test_reasoning_can_be_hidden() -> None:
     assert seen([THOUGHT], AgentProfile(hide_reasoning=True, thinking_message="Pondering...")) == ([THINKING], [])
 
 
+async def test_what_comes_inline_is_bounded() -> None:
+    """Past so much only the name of a file is kept."""
+    reply = Reply(reply_tools(FakeChat()), THREAD, 7, record=lambda _part: asyncio.sleep(0))
+    listener = Listener(reply, AgentProfile, HandoverSignals(frozenset(), frozenset(), "run"))
+    url = "data:a/b;base64," + "A" * (OFFERED_CHARS // 3)
+    for number in range(4):
+        listener.hear(FileOffered(url, "a/b", f"{number}.bin"))
+    assert [(offer.name, bool(offer.url)) for offer in listener.offers] == [
+        ("0.bin", True),
+        ("1.bin", True),
+        ("2.bin", False),
+        ("3.bin", False),
+    ]
+
+
 def test_thinking_needs_no_second_status() -> None:
     """The usual word for thinking is ours already."""
     assert seen([THOUGHT], AgentProfile(thinking_message="Thinking...")) == ([THINKING], ["Thinking…"])
+
+
+def test_what_is_waited_for_names_no_invisible_tool() -> None:
+    """What the settings hide stays hidden at the end too."""
+
+    async def main() -> None:
+        for calls, notice in (
+            ([HIDDEN], "The agent waits for something outside this thread."),
+            ([HIDDEN, OTHER], "The agent waits for something outside this thread: read the docs."),
+        ):
+            reply = Reply(reply_tools(FakeChat()), THREAD, 7, record=lambda _: asyncio.sleep(0))
+            listener = Listener(reply, lambda: PROFILE, HandoverSignals(frozenset(), frozenset(), "run"))
+            for call in calls:
+                listener.hear(call)
+            assert listener.closing_words() == notice
+
+    virtual_time.run(main())

@@ -33,7 +33,7 @@ def test_slackbot_commands(capsys: pytest.CaptureFixture[str]) -> None:
     """Every command that is named exists."""
     with pytest.raises(SystemExit):
         cli.main(["--help"])
-    commands = set(re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE))
+    commands = set(re.findall(r"^    ([a-z]+)\b", capsys.readouterr().out, re.MULTILINE))
     named = {code.split()[1] for code in CODE if code.startswith("slackbot ")}
     assert {"run", "migrate"} <= named <= commands
 
@@ -69,7 +69,7 @@ def test_log_events() -> None:
 def test_scopes() -> None:
     """The table has a row with a reason for each scope of the manifest, and says which are optional."""
     scopes = yaml.safe_load((ROOT / "manifest.yml").read_text(encoding="utf-8"))["oauth_config"]["scopes"]
-    rows = dict(re.findall(r"^\| `([a-z_]+:[a-z]+)` \| (required|optional) \| \w.+ \|$", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([a-z_]+(?::[a-z.]+)?)` \| (required|optional) \| \w.+ \|$", README, re.MULTILINE))
     assert {scope: "optional" if scope in scopes["bot_optional"] else "required" for scope in scopes["bot"]} == rows
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +11,16 @@ import pytest
 
 from slackbot.budget import Budget, Limit
 from slackbot.domain import Body, Button, PartRecord, PartRef, ThreadKey
-from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone, ThreadClosed
+from slackbot.errands import KEPT
+from slackbot.errors import (
+    BodyRefused,
+    ChatError,
+    ChatRateLimited,
+    ChatUnavailable,
+    MessageGone,
+    SlackbotError,
+    ThreadClosed,
+)
 from slackbot.replies.pace import OpenReplies, edit_interval, elapsed, next_elapsed
 from slackbot.replies.reply import STILL_WORKING, THINKING, TRYING_AGAIN, Reply, ReplyTools
 from slackbot.replies.tidying import Tidying
@@ -21,10 +30,20 @@ from tests.fakes import FakeChat
 THREAD = ThreadKey("T1", "C1", "1.000000")
 
 
-def reply_tools(chat: FakeChat, budget: Budget | None = None, *, repost_deleted: bool = True) -> ReplyTools:
+async def _first(_turn_id: int) -> int | None:
+    return 1
+
+
+def reply_tools(
+    chat: FakeChat,
+    budget: Budget | None = None,
+    *,
+    repost_deleted: bool = True,
+    attempt_of: Callable[[int], Awaitable[int | None]] = _first,
+) -> ReplyTools:
     """What replies share, with a budget of its own if none is given."""
     budget, open_replies, now = budget or Budget(), OpenReplies(), virtual_time.now
-    tidying = Tidying(chat, budget, open_replies, now)
+    tidying = Tidying(chat, budget, open_replies, now, attempt_of=attempt_of)
     return ReplyTools(chat, budget, open_replies, now, tidying, repost_deleted=repost_deleted)
 
 
@@ -638,7 +657,7 @@ def test_a_step_is_one_line_in_the_open_message_and_gone_with_the_next_text() ->
             reply.text("a", "Checking.")
             await asyncio.sleep(1.0)
             reply.step("Searching the web…")
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(2.0)
             assert stage.chat.bodies() == [Body("Checking.", "", "Searching the web…", (Button.STOP,), 7)]
             await asyncio.sleep(21.5)
             assert stage.chat.bodies()[0].step == "Searching the web… (20 s)"
@@ -779,7 +798,7 @@ def test_a_message_in_use_again_is_not_tidied() -> None:
         chat = FakeChat()
         tools = reply_tools(chat)
         ts = await chat.post(THREAD, lambda: Body("Old.", buttons=(Button.STOP,), turn_id=7))
-        tools.tidying.later(THREAD, ts, Body("Old."))
+        tools.tidying.later(THREAD, ts, Body("Old."), 7, 1)
         Reply(tools, THREAD, 7, record=lambda _part: asyncio.sleep(0), earlier=[PartRecord(0, ts)])
         async with asyncio.TaskGroup() as tasks:
             aside = tasks.create_task(tools.tidying.run())
@@ -838,5 +857,284 @@ def test_a_deleted_answer_can_be_the_end_of_it(silence: float) -> None:
         await stage.play(feed)
         assert stage.reply.abandoned
         assert chat.texts() == []
+
+    virtual_time.run(main())
+
+
+# --- tidying up ---
+
+
+async def for_hours(tidying: Tidying, hours: float = 1.0) -> None:
+    """Let it work, then end it."""
+    async with asyncio.TaskGroup() as tasks:
+        aside = tasks.create_task(tidying.run())
+        await asyncio.sleep(hours * 3600.0)
+        aside.cancel()
+
+
+async def left_with_stop(stage: Stage, budget: Budget) -> None:
+    """An answer that ends while Slack takes no edits."""
+
+    async def feed(reply: Reply) -> None:
+        reply.text("b", "All of it.")
+        await asyncio.sleep(1.0)
+        budget.cool_off("T1", "chat.update", virtual_time.now(), 20.0)
+        reply.end("", (Button.GOOD, Button.BAD))
+
+    await stage.play(feed)
+    assert [body.buttons for body in stage.chat.bodies()] == [(Button.STOP,)]
+
+
+@pytest.mark.parametrize("trouble", [ChatRateLimited("429", retry_after=5.0), ChatUnavailable("503")])
+def test_tidying_is_tried_again(trouble: ChatError) -> None:
+    """A refusal that passes does not leave Stop on a message for ever."""
+
+    async def main() -> None:
+        chat, budget = FakeChat(), Budget()
+        stage = Stage(chat, tools=reply_tools(chat, budget))
+        await left_with_stop(stage, budget)
+        troubles = iter([trouble] * 2)
+        chat.fail = lambda method, _number: next(troubles, None) if method == "edit" else None
+        await for_hours(stage.tools.tidying)
+        assert [body.buttons for body in chat.bodies()] == [(Button.GOOD, Button.BAD)]
+
+    virtual_time.run(main())
+
+
+def test_tidying_is_given_up_where_it_is_of_no_use() -> None:
+    """A message that is gone, or for which there was no place left, is forgotten for good."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        tidying = reply_tools(chat).tidying
+        for number in range(KEPT + 10):
+            tidying.later(THREAD, f"{number}.0", Body("Over."), number, 1)
+        await for_hours(tidying, 24.0)
+        tried = chat.count("edit")
+        assert tried == KEPT
+        await tidying.flush()
+        assert chat.count("edit") == tried
+
+    virtual_time.run(main())
+
+
+def test_a_message_that_another_process_uses_again_is_not_tidied() -> None:
+    """A second try may be claimed anywhere: what the first one would have shown is of no interest any more."""
+
+    async def main() -> None:
+        async def second(_turn_id: int) -> int | None:
+            return 2
+
+        chat, budget = FakeChat(), Budget()
+        stage = Stage(chat, tools=reply_tools(chat, budget, attempt_of=second))
+        await left_with_stop(stage, budget)
+        await for_hours(stage.tools.tidying)
+        await stage.tools.tidying.flush()
+        assert [body.buttons for body in chat.bodies()] == [(Button.STOP,)]
+
+    virtual_time.run(main())
+
+
+def test_tidying_waits_for_the_database() -> None:
+    """While nobody can tell whether it is still right it is not done, and not forgotten."""
+
+    async def main() -> None:
+        troubles = iter([SlackbotError("away")] * 2)
+
+        async def shaky(_turn_id: int) -> int | None:
+            if trouble := next(troubles, None):
+                raise trouble
+            return 1
+
+        chat, budget = FakeChat(), Budget()
+        stage = Stage(chat, tools=reply_tools(chat, budget, attempt_of=shaky))
+        await left_with_stop(stage, budget)
+        await for_hours(stage.tools.tidying)
+        assert [body.buttons for body in chat.bodies()] == [(Button.GOOD, Button.BAD)]
+
+    virtual_time.run(main())
+
+
+def test_what_can_be_tidied_at_once_is_tidied_before_the_process_ends() -> None:
+    """As far as there are edits; one that fails does not keep the others from it."""
+
+    async def main() -> None:
+        chat, budget = FakeChat(), Budget({"chat.update": Limit(3)})
+        tidying = reply_tools(chat, budget).tidying
+        for number in range(4):
+            ts = await chat.post(THREAD, lambda: Body("Over.", buttons=(Button.STOP,), turn_id=7))
+            tidying.later(THREAD, ts, Body(f"Over {number}."), 7, 1)
+        del chat.messages[next(iter(chat.messages))]
+        await tidying.flush()
+        assert chat.texts() == ["Over 1.", "Over 2.", "Over."]
+
+    virtual_time.run(main())
+
+
+def test_a_message_of_unknown_words_keeps_them() -> None:
+    """What a dead process left is stripped of what would not work any more."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        tidying = reply_tools(chat).tidying
+        ts = await chat.post(THREAD, lambda: Body("Half of ", step="Searching…", buttons=(Button.STOP,), turn_id=7))
+        tidying.later(THREAD, ts, None, 7, 1)
+        await for_hours(tidying)
+        assert chat.bodies() == [Body("Half of ")]
+
+    virtual_time.run(main())
+
+
+def test_messages_left_behind_by_a_reply_that_breaks_are_tidied() -> None:
+    """However a reply ends, the parts that had to be left with Stop lose it."""
+
+    async def main() -> None:
+        chat, budget = FakeChat(), Budget()
+        stage = Stage(chat, tools=reply_tools(chat, budget))
+
+        async def feed(reply: Reply) -> None:
+            reply.text("b", "word " * 600)
+            await asyncio.sleep(1.0)
+            while not budget.take("T1", "chat.update", virtual_time.now()):
+                pass
+            reply.text("b", "more " * 2_000)
+            await asyncio.sleep(5.0)
+            assert chat.bodies()[0].buttons == (Button.STOP,)
+            raise ZeroDivisionError
+
+        with pytest.raises(ExceptionGroup):
+            await stage.play(feed)
+        await for_hours(stage.tools.tidying)
+        assert [body.buttons for body in chat.bodies()] == [()] * len(chat.messages)
+
+    virtual_time.run(main())
+
+
+# --- whose turn it is when Slack takes little ---
+
+
+class Queue(FakeChat):
+    """A Slack that takes as many posts in a channel as the budget says."""
+
+    budget: Budget
+
+    async def post(self, thread: ThreadKey, body: Callable[[], Body], part: PartRef | None = None) -> str:
+        while wait := self.budget.take("T1", "chat.postMessage", virtual_time.now(), channel=thread.channel_id):
+            await asyncio.sleep(wait)
+        return await super().post(thread, body, part)
+
+
+def test_words_do_not_wait_for_placeholders() -> None:
+    """With many silent replies in a channel another one's first words are there soon, and no placeholder after text."""
+
+    async def main() -> None:
+        chat = Queue()
+        chat.budget = Budget()
+        tools = reply_tools(chat, chat.budget)
+
+        async def silent(reply: Reply) -> None:
+            await asyncio.sleep(20.0)
+            reply.text("b", "Slow.")
+            reply.end()
+
+        async def quick(reply: Reply) -> None:
+            reply.text("b", "Quick.")
+            said = virtual_time.now()
+            while "Quick." not in chat.texts():
+                await asyncio.sleep(0.1)
+            assert virtual_time.now() - said < 5.0
+            reply.end()
+
+        async with asyncio.TaskGroup() as tasks:
+            began = virtual_time.now()
+            for _ in range(30):
+                tasks.create_task(Stage(chat, tools=tools).play(silent))
+            await asyncio.sleep(8.2)
+            tasks.create_task(Stage(chat, tools=tools).play(quick))
+        posted = [shown.versions[0] for shown in chat.messages.values()]
+        assert all(body.markdown for at, body in posted if at - began > 20.2)
+        assert len(posted) == 31
+
+    virtual_time.run(main())
+
+
+def test_steps_leave_edits_to_words() -> None:
+    """Beside replies that tell a step a second, an answer of ten seconds still grows before one's eyes."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        tools = reply_tools(chat)
+
+        async def steps(reply: Reply) -> None:
+            for number in range(80):
+                reply.step(f"Using tool {number}…")
+                await asyncio.sleep(1.0)
+            reply.end()
+
+        stage = Stage(chat, tools=tools)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(5):
+                tasks.create_task(Stage(chat, tools=tools).play(steps))
+            await asyncio.sleep(62.0)
+            tasks.create_task(stage.play(words(100, 10.0)))
+        (shown,) = [shown for shown in chat.messages.values() if "word99 " in shown.body.markdown]
+        times = [at for at, _ in shown.versions]
+        assert max(later - earlier for earlier, later in pairwise(times)) < 5.0
+
+    virtual_time.run(main())
+
+
+def test_a_last_text_that_slack_refuses_for_now_goes_below() -> None:
+    """A pause that the last edit itself meets does not keep the end of the answer for so long."""
+
+    async def main() -> None:
+        chat, budget = FakeChat(), Budget()
+        stage = Stage(chat, tools=reply_tools(chat, budget))
+        refusals = iter([ChatRateLimited("429", retry_after=30.0)])
+
+        def refuse(method: str, _number: int) -> Exception | None:
+            if method != "edit" or (refusal := next(refusals, None)) is None:
+                return None
+            budget.cool_off("T1", "chat.update", virtual_time.now(), refusal.retry_after)
+            return refusal
+
+        async def feed(reply: Reply) -> None:
+            for number in range(30):
+                reply.text("b", f"w{number} ")
+                await asyncio.sleep(0.1)
+            chat.fail = refuse
+            reply.end("Stopped by Ada.")
+
+        started = virtual_time.now()
+        await stage.play(feed)
+        assert virtual_time.now() - started < 4.0
+        assert "".join(chat.texts()) == "".join(f"w{number} " for number in range(30))
+        assert chat.bodies()[-1].notice == "Stopped by Ada."
+
+    virtual_time.run(main())
+
+
+def test_a_part_deleted_between_two_tries_does_not_turn_the_order_around() -> None:
+    """The second try posts what is missing, and what stood below it, in order."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        stage = Stage(chat)
+
+        def long(word: str) -> Callable[[Reply], Coroutine[Any, Any, None]]:
+            async def feed(reply: Reply) -> None:
+                reply.text("b", "".join(f"{word}{number} " for number in range(2_600)))
+                await asyncio.sleep(1.0)
+                reply.end()
+
+            return feed
+
+        await stage.play(long("old"))
+        parts = [PartRecord(number, ts) for number, ts in enumerate(chat.messages)]
+        assert len(parts) > 1
+        del chat.messages[parts[0].ts]
+        await Stage(chat, earlier=parts, tools=stage.tools).play(long("new"))
+        texts = [chat.messages[ts].body.markdown for ts in sorted(chat.messages)]
+        assert "".join(texts).split() == [f"new{number}" for number in range(2_600)]
 
     virtual_time.run(main())

@@ -12,16 +12,23 @@ from slackbot.domain import (
     BotIdentity,
     ChannelKind,
     Conversation,
+    Handover,
+    HandoverReason,
+    HandoverState,
     InboundMessage,
+    Move,
     Notice,
     ThreadKey,
 )
 from slackbot.routing import (
+    CallHuman,
     Decision,
     DmMode,
     Followups,
     Ignore,
     KeepAsContext,
+    Order,
+    Relay,
     Rules,
     RunTurn,
     Say,
@@ -37,6 +44,7 @@ ROOT, TS = "100.000000", "200.000000"
 ADA, BOB = "UADA", "UBOB"
 
 NOT_ADDRESSED = Ignore("not addressed to the agent")
+NOT_ADA = Say(Notice.USER_NOT_ALLOWED)
 
 
 def said(
@@ -70,6 +78,11 @@ BOB_WROTE_SINCE = replace(ANSWERED_ADA, others_wrote_since=True)
 QUIET = replace(ANSWERED_ADA, conversation=replace(CONVERSATION, mention_only=True))
 QUIET_FROM_THE_START = replace(KNOWN, conversation=replace(CONVERSATION, mention_only=True))
 EAGER = replace(ANSWERED_ADA, asks_last_minute=20)
+REQUESTED = replace(
+    ANSWERED_ADA,
+    handover=Handover(1, CONVERSATION, HandoverState.REQUESTED, HandoverReason.USER, ADA, None, 0.0),
+)
+"""A human was asked for and has not come yet."""
 
 AUTO, ALWAYS, MENTION = (Rules(followups=followups) for followups in Followups)
 FLAT = Rules(dm_mode=DmMode.FLAT)
@@ -78,6 +91,11 @@ ONLY_C2 = Rules(allowed_channels=frozenset({"C2"}))
 ONLY_C1 = Rules(allowed_channels=frozenset({"C1"}))
 ONLY_BOB = Rules(allowed_users=frozenset({BOB}))
 NO_LIMIT = Rules(turns_per_user_per_minute=0)
+HUMANS = Rules(human_phrases=frozenset({"human", "i want to talk to a human"}))
+STEPS_BACK = Rules(step_back_on_mention=True, followups=Followups.ALWAYS)
+
+BY_WORDS, BY_MENTION = CallHuman(HandoverReason.USER), CallHuman(HandoverReason.MENTION)
+HAND_BACK, RESOLVE, CALL_OFF = Order(Move.HAND_BACK), Order(Move.RESOLVE), Order(Move.CALL_OFF)
 
 TABLE: list[tuple[str, InboundMessage, ThreadFacts, Rules, Decision]] = [
     # --- a mention starts or joins a conversation ---
@@ -162,6 +180,46 @@ TABLE: list[tuple[str, InboundMessage, ThreadFacts, Rules, Decision]] = [
     ("too many in a DM", dm("hello"), EAGER, AUTO, Say(Notice.TOO_MANY_TURNS)),
     ("no limit", said("<@UBOT> hello"), EAGER, NO_LIMIT, RunTurn()),
     ("talk is not refused in words", said("hello"), UNKNOWN, ONLY_C2, NOT_ADDRESSED),
+    # --- asking for a human ---
+    ("human, to the bot", reply("<@UBOT> human"), ANSWERED_ADA, HUMANS, BY_WORDS),
+    ("as a first word", said("<@UBOT> Human!"), UNKNOWN, HUMANS, BY_WORDS),
+    ("as a follow-up", reply("I want  to talk to a human, please."), ANSWERED_ADA, HUMANS, BY_WORDS),
+    ("after a comma", said("<@UBOT>, human!"), UNKNOWN, HUMANS, BY_WORDS),
+    ("politely", reply("human please"), ANSWERED_ADA, HUMANS, BY_WORDS),
+    ("in any case, with a full stop", reply("I want to talk to a HUMAN."), ANSWERED_ADA, HUMANS, BY_WORDS),
+    ("in a DM", dm("human"), UNKNOWN, HUMANS, BY_WORDS),
+    ("by another one in the thread", reply("<@UBOT> human", BOB), ANSWERED_ADA, HUMANS, BY_WORDS),
+    ("not said to the bot", reply("human", BOB), ANSWERED_ADA, HUMANS, KeepAsContext()),
+    ("nor in a thread without it", said("human"), UNKNOWN, HUMANS, NOT_ADDRESSED),
+    ("only as all that is said", reply("is a human an animal?"), ANSWERED_ADA, HUMANS, RunTurn()),
+    ("only what the setting names", dm("human"), UNKNOWN, AUTO, RunTurn()),
+    ("no question, so never too many", dm("human"), EAGER, HUMANS, BY_WORDS),
+    ("not for whom is not allowed", dm("human"), UNKNOWN, replace(HUMANS, allowed_users=frozenset({BOB})), NOT_ADA),
+    # --- stepping back when a teammate is called ---
+    ("the asker calls a teammate", reply("<@UBOB> can you help?"), ANSWERED_ADA, STEPS_BACK, BY_MENTION),
+    ("or a group of them", reply("<!subteam^S1|@ops> please"), ANSWERED_ADA, STEPS_BACK, BY_MENTION),
+    ("only with the setting", reply("<@UBOB> can you help?"), ANSWERED_ADA, ALWAYS, KeepAsContext()),
+    ("not when another one does", reply("<@UADA> look", BOB), ANSWERED_ADA, STEPS_BACK, KeepAsContext()),
+    ("not in a thread without the agent", reply("<@UBOB> can you?"), UNKNOWN, STEPS_BACK, NOT_ADDRESSED),
+    ("not beside the bot", reply("<@UBOB> <@UBOT> which?"), ANSWERED_ADA, STEPS_BACK, RunTurn()),
+    ("a mention later calls nobody", reply("is <@UBOB> right?"), ANSWERED_ADA, STEPS_BACK, RunTurn()),
+    ("in a DM nobody can be called so", dm("<@UBOB> is who?"), ANSWERED_ADA, STEPS_BACK, RunTurn()),
+    # --- while a human has the thread, or is asked ---
+    ("a channel's talk is kept", reply("thanks!"), REQUESTED, AUTO, KeepAsContext()),
+    ("anybody's", reply("I know that one", BOB), REQUESTED, ALWAYS, KeepAsContext()),
+    ("even a mention", reply("<@UBOT> are you there?"), REQUESTED, AUTO, KeepAsContext()),
+    ("and a command of other times", reply("<@UBOT> quiet"), REQUESTED, AUTO, KeepAsContext()),
+    ("a DM's is passed on", dm("thanks!", ROOT), REQUESTED, AUTO, Relay()),
+    ("asking again asks nobody", dm("human", ROOT), REQUESTED, HUMANS, Relay()),
+    ("resume", reply("<@UBOT> resume"), REQUESTED, AUTO, HAND_BACK),
+    ("hand back", reply("<@UBOT> Hand back, please", BOB), REQUESTED, AUTO, HAND_BACK),
+    ("resolve", reply("<@UBOT> resolve."), REQUESTED, AUTO, RESOLVE),
+    ("resolved", reply("<@UBOT> Resolved!"), REQUESTED, AUTO, RESOLVE),
+    ("never mind", dm("Never mind!", ROOT), REQUESTED, AUTO, CALL_OFF),
+    ("no human", reply("<@UBOT> no human"), REQUESTED, AUTO, CALL_OFF),
+    ("not in talk that is not for the bot", reply("resume"), REQUESTED, AUTO, KeepAsContext()),
+    ("nor as a part of it", dm("never mind the colour", ROOT), REQUESTED, AUTO, Relay()),
+    ("without a handover they are words", reply("<@UBOT> resume"), ANSWERED_ADA, AUTO, RunTurn()),
 ]
 
 

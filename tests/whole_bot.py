@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from slackbot import app
 from slackbot.config import load_settings
@@ -26,6 +27,7 @@ class World:
             "SLACK_BOT_TOKEN": self.slack.bot_token,
             "SLACK_APP_TOKEN": self.slack.app_token,
             "SLACK_API_URL": self.slack.api_url,
+            "SLACKBOT_FILE_HOSTS": urlsplit(self.slack.api_url).netloc,
             "SLACKBOT_OPS_PORT": "0",
             "NOXUS_API_KEY": self.noxus.api_key,
             "NOXUS_BACKEND_URL": self.noxus.url,

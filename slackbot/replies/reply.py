@@ -13,7 +13,7 @@ from slackbot.domain import Body, Button, FileOffered, PartRecord, PartRef, Sour
 from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone
 from slackbot.ports import Chat
 from slackbot.replies.answer import Answer
-from slackbot.replies.pace import LONG_SECONDS, OpenReplies, edit_interval, elapsed, next_elapsed
+from slackbot.replies.pace import LONG_SECONDS, STEADY_SECONDS, OpenReplies, edit_interval, elapsed, next_elapsed
 from slackbot.replies.tidying import Tidying
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ TRYING_AGAIN = "Trying again…"
 SILENCE_SECONDS = 8.0
 """After so long without text the status gives way to a message, which Slack does not clear by itself."""
 STATUS_PAUSE = 1.0
+CROWDED_PAUSE = 1.0
 STATUS_RENEWED = 90.0
 """Slack clears a status after two minutes. https://docs.slack.dev/reference/methods/assistant.threads.setStatus"""
 UNCONFIRMED_TRIES = 8
@@ -33,6 +34,8 @@ REFUSED_PAUSE = 3.0
 PLAIN_CHARS = 3_000
 SMALLEST_PIECE = 600
 """A refused part is halved down to this, and at once to what fits into plain text with room for escapes."""
+STEPS_LEAVE = 20
+"""Edits of a minute that steps leave to text."""
 FINAL_PATIENCE = 3.0
 """A last text that finds no edit within so many seconds goes out as a message of its own."""
 
@@ -87,7 +90,9 @@ class Reply:
         *,
         record: Callable[[PartRecord], Awaitable[None]],
         earlier: Sequence[PartRecord] = (),
+        attempt: int = 1,
     ) -> None:
+        self._attempt = attempt
         self._chat = tools.chat
         self._budget = tools.budget
         self._open_replies = tools.open_replies
@@ -162,16 +167,21 @@ class Reply:
         Raises ``ChatError`` when Slack will not take the answer at all.
         """
         self._heard_at = self._now()
-        with self._open_replies.one_more(self._thread.team_id):
-            await self._until_first_text()
-            while not self.abandoned:
-                self._changed.clear()
-                wait = await self._show_next()
-                if self._answer.ended and self._settled == self._answer.count:
-                    break
-                await asyncio.sleep(0)  # whatever is to be done next, the others get their turn
-                await (self._news(self._until_later()) if wait is None else self._rest(wait))
-            await self._clean_up()
+        try:
+            with self._open_replies.one_more(self._thread.team_id):
+                await self._until_first_text()
+                while not self.abandoned:
+                    self._changed.clear()
+                    wait = await self._show_next()
+                    if self._answer.ended and self._settled == self._answer.count:
+                        break
+                    await asyncio.sleep(0)  # whatever is to be done next, the others get their turn
+                    await (self._news(self._until_later()) if wait is None else self._rest(wait))
+                await self._clean_up()
+        finally:
+            for index, shown in self._shown.items():
+                if shown.left and (wanted := self._answer.body(index)) != shown.body:
+                    self._tidying.later(self._thread, shown.ts, wanted, self._turn_id, self._attempt)
 
     # --- before there is text ---
 
@@ -192,19 +202,24 @@ class Reply:
                         deadline = 0.0
                     continue
                 wait = min(deadline, due) - self._now()
+            elif self._free_post() and await self._placeholder():
+                continue
             else:
-                if not await self._placeholder():
-                    deadline = self._now() + LONGEST_WAIT
+                # Whoever has words to show goes first.
+                deadline = self._now() + (LONGEST_WAIT if self._free_post() else CROWDED_PAUSE)
                 continue
             await self._news(wait)
 
     def _waiting(self) -> Body:
         return Body(step=self._line() or STILL_WORKING, buttons=(Button.STOP,), turn_id=self._turn_id)
 
+    def _free_post(self) -> bool:
+        team, channel = self._thread.team_id, self._thread.channel_id
+        return self._budget.free(team, "chat.postMessage", self._now(), channel=channel) > 0
+
     async def _placeholder(self) -> bool:
-        body = self._waiting()
         try:
-            await self._post(0, lambda: body)
+            await self._post(0, lambda: self._wanted(0) if self._answer.count else self._waiting())
         except (ChatRateLimited, ChatUnavailable, BodyRefused) as error:
             # Nothing is lost without it: the first text takes its place.
             self._shown.pop(0, None)
@@ -335,9 +350,14 @@ class Reply:
         pause = edit_interval(
             edits=shown.edits, shown_chars=shown.length, open_replies=open_replies, surplus=self._surplus()
         )
+        keep = open_replies
+        if self._answer.length(index) == shown.length:
+            # Only a step has changed: the words of others matter more.
+            pause = max(pause, STEADY_SECONDS if open_replies == 1 else LONG_SECONDS)
+            keep = open_replies + STEPS_LEAVE
         wait = shown.edited_at + pause - now
         if wait <= 0:
-            wait = self._budget.take(team, "chat.update", now, keep=open_replies)
+            wait = self._budget.take(team, "chat.update", now, keep=keep)
         # By then other replies may have ended: a look at the pace costs nothing.
         return min(wait, LONG_SECONDS)
 
@@ -349,7 +369,9 @@ class Reply:
         try:
             await self._chat.edit(self._thread, shown.ts, body)
         except ChatRateLimited as error:
-            return error.retry_after
+            # The budget knows by now: a last text goes below rather than wait so long.
+            paused = not self._budget.free(self._thread.team_id, "chat.update", self._now())
+            return 0.0 if final and paused else error.retry_after
         except MessageGone:
             return self._lost(index, shown)
         except BodyRefused as error:
@@ -392,7 +414,13 @@ class Reply:
         if shown.reposts > REPOSTS:
             message = f"part {index} of turn {self._turn_id} cannot be kept in the thread"
             raise MessageGone(message)
-        shown.ts = ""
+        for below in [later for later in self._shown if later >= index]:
+            # Posted anew, all of them, so that they stand in order.
+            gone = self._shown[below]
+            if below > index and gone.ts:
+                self._left_over.append(gone.ts)
+            self._shown[below] = _Shown(reposts=gone.reposts)
+        self._settled = min(self._settled, index)
         return 0.0
 
     async def _post(self, index: int, body: Callable[[], Body]) -> None:
@@ -429,9 +457,6 @@ class Reply:
 
     async def _clean_up(self) -> None:
         """Messages that the answer does not need: of an earlier try, and placeholders that could not be changed."""
-        for index, shown in self._shown.items():
-            if shown.left and (wanted := self._answer.body(index)) != shown.body:
-                self._tidying.later(self._thread, shown.ts, wanted)
         if self.abandoned:
             return
         spare = sorted(index for index in self._shown if index >= self._answer.count)

@@ -14,6 +14,7 @@ from slackbot.domain import (
     Button,
     ContextMessage,
     FileOffered,
+    HandoverState,
     Turn,
 )
 from slackbot.errands import Errands
@@ -284,6 +285,10 @@ class Answering:
     async def _ask(self, listener: Listener) -> None:
         conversation = self._turn.conversation
         needs_past = conversation.needs_past or (self.conversation_id is None and self._turn.is_reply)
+        if needs_past and not conversation.needs_past:
+            ended = await self._tools.store.newest_handover(conversation.id)
+            # What a human settled is over: the agent starts afresh below it.
+            needs_past = ended is None or ended.state is not HandoverState.CLOSED
         try:
             await self._converse(listener, needs_past=needs_past)
         except (ConversationGone, ConversationFull) as error:

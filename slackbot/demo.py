@@ -26,6 +26,16 @@ _TRIED_OUT = (
     "SLACKBOT_REFUSED_FILE_TYPES",
     "SLACKBOT_FEEDBACK",
     "SLACKBOT_DELETED_REPLY",
+    "SLACKBOT_HUMAN_BUTTON",
+    "SLACKBOT_HUMAN_PHRASES",
+    "SLACKBOT_STEP_BACK_ON_MENTION",
+    "SLACKBOT_HANDOVER_REMIND_MINUTES",
+    "SLACKBOT_HANDOVER_GIVE_UP_MINUTES",
+    "SLACKBOT_OPERATOR_REMIND_MINUTES",
+    "SLACKBOT_OPERATOR_OFFER_MINUTES",
+    "SLACKBOT_ASKER_HANDS_BACK",
+    "SLACKBOT_GREET_AFTER_HANDOVER",
+    "SLACKBOT_HANDOVER_TOOLS",
 )
 """Settings that mean the same in the demo; others name things of the real workspace."""
 _NOXUS_NAMES = ("NOXUS_API_KEY", "NOXUS_BACKEND_URL", "NOXUS_AGENT_ID", "NOXUS_AGENT_FLOW_ID", "SLACKBOT_NOXUS_MODE")
@@ -47,6 +57,8 @@ async def serve(port: int) -> None:
             "SLACK_API_URL": slack.api_url,
             "SLACKBOT_FILE_HOSTS": urlsplit(slack.api_url).netloc,
             "SLACKBOT_OPS_PORT": "0",
+            "SLACKBOT_HANDOVER_CHANNEL": slack.channels["support"],
+            "SLACKBOT_HUMAN_BUTTON": "on",
             "LOG_LEVEL": given.get("LOG_LEVEL", "WARNING"),
             **{name: given[name] for name in _TRIED_OUT if name in given},
         }

@@ -92,7 +92,7 @@ _SESSIONS: Final = {
 
 
 class Desk:
-    """Brings Slack up to date with every handover, a few at a time. ``greet``: the agent says a word when it is back."""
+    """Brings Slack up to date with every handover, a few at a time. ``greet``: the agent says a word once back."""
 
     def __init__(
         self,

@@ -385,6 +385,8 @@ class ContextMessage:
     from_agent: bool = False
     from_operator: bool = False
     """Whether a human said it who had the thread instead of the agent."""
+    name: str = ""
+    """Who said it, where only the name is known, and no ``user_id``."""
 
 
 # --- handover -----------------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ REFUSALS = {
     (Button.RETRY, Pressed.TOO_LATE): "This one is already being answered.",
     (Button.RETRY, Pressed.WAITS): "I am still busy with another message here. This one is tried again after it.",
     (Button.RETRY, Pressed.NOT_ASKER): "Only the person who asked can try this again.",
+    (Button.RETRY, Pressed.HANDED_OVER): "A human looks after this now, so I leave it to them.",
     (Button.STOP, Pressed.TOO_LATE): "This answer is over already.",
     (Button.STOP, Pressed.NOT_ASKER): "Only the person who asked can stop this.",
 }
@@ -176,8 +177,12 @@ class Intake:
         match press.button:
             case Button.RETRY:
                 outcome = await self._store.retry(*turn)
+                if outcome is Pressed.NOT_ASKER and await self._is_operator(press):
+                    outcome = await self._store.retry(*turn, operator=True)
             case Button.STOP:
                 outcome = await self._store.request_stop(*turn)
+                if outcome is Pressed.NOT_ASKER and await self._is_operator(press):
+                    outcome = await self._store.request_stop(*turn, operator=True)
             case _:
                 known = await self._store.rate(*turn, good=press.button is Button.GOOD)
                 outcome = Pressed.DONE if known else Pressed.UNKNOWN
@@ -203,6 +208,8 @@ class Intake:
     async def _session_stopped(self, stopped: SessionStopped) -> None:
         thread = ThreadKey(stopped.team_id, stopped.channel_id, stopped.thread_ts)
         outcome, turn_id = await self._store.request_stop_in(thread, stopped.user_id)
+        if outcome is Pressed.NOT_ASKER and await self._is_operator(stopped):
+            outcome, turn_id = await self._store.request_stop_in(thread, stopped.user_id, operator=True)
         log.info(
             "session.stopped",
             extra={
@@ -216,6 +223,9 @@ class Intake:
             self._stop(turn_id, stopped.user_id)
         elif outcome is Pressed.NOT_ASKER:
             self._whisper(thread, stopped.user_id, REFUSALS[Button.STOP, outcome])
+
+    async def _is_operator(self, press: Press | SessionStopped) -> bool:
+        return press.user_id in await self._chat.operators(press.team_id)
 
     def _is_bare(self, edited: MessageEdited) -> bool:
         """Whether nothing is left to ask. Then what was asked before stands."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from slackbot.domain import BotIdentity, ContextMessage, Turn
+from slackbot.domain import BotIdentity, ContextMessage, HandoverState, Turn
 from slackbot.errors import ChatError
 from slackbot.ports import Chat
 from slackbot.store import Store
@@ -40,8 +40,15 @@ class Questions:
 
         Raises ``StoreError`` when the database is away; Slack being away costs the past, not the question.
         """
-        context = await self._history(turn) if read_thread else None
-        return await self._store.context_for(turn) if context is None else context
+        kept = await self._store.context_for(turn)
+        past = await self._history(turn) if read_thread else None
+        if past is None:
+            return kept
+        known = {said.ts: said for said in kept}
+        # What was settled with a human is no business of the agent any more.
+        last = await self._store.newest_handover(turn.conversation.id)
+        settled = last.ended_at or 0.0 if last is not None and last.state is HandoverState.CLOSED else 0.0
+        return [known.get(said.ts, said) for said in past if float(said.ts) > settled]
 
     async def compose(self, turn: Turn, context: Sequence[ContextMessage], about_files: Mapping[str, str]) -> str:
         """What to send to Noxus. ``about_files`` has words for the agent about a file, by its id.

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import logging
 
-from slackbot.domain import Body, FileBytes, Handover, PartRecord, PartRef, ThreadKey, Turn
-from slackbot.errors import ChatError, ChatRateLimited, FileRefused, MessageGone
+from slackbot.domain import (
+    Body,
+    FileBytes,
+    Handover,
+    HandoverState,
+    Move,
+    PartRecord,
+    PartRef,
+    ThreadKey,
+    Turn,
+)
+from slackbot.errors import ChatError, ChatRateLimited, FileRefused, MessageGone, ThreadClosed
 from slackbot.files.passing import FileLimits, listed, spool
 from slackbot.ports import Chat
 from slackbot.replies.reply import ReplyTools
 from slackbot.store import Store
 from slackbot.text.inbound import entities, readable
 from slackbot.text.outbound import prepare
+from slackbot.text.parts import MAX_BYTES, MAX_CHARS
 
 log = logging.getLogger(__name__)
 
 EMPTY = "…"
+CLOSED = "I could not bring this to them: their direct messages are closed to me."
+PIECE = MAX_BYTES // 4
+"""Longer words go in so many characters at a time, which fit whatever they are."""
+NOT_BROUGHT, FILES = 999, 1_000
+"""Numbers of the parts that are no words: a sentence about files, and each of them."""
 
 
 class Relay:
@@ -31,35 +47,55 @@ class Relay:
         """Bring the other side up to date with the message; False when there is no other side yet. Raises
         ``ChatError`` and ``StoreError``."""
         handover = await self._store.newest_handover(turn.conversation.id)
-        place = turn.thread if turn.from_operator else _desk(handover)
+        desk = _desk(handover)
+        place = turn.thread if turn.from_operator else desk
         if place is None:
             log.info("relay.nowhere", extra={"turn": turn.id, "slack_thread": str(turn.thread)})
             return handover is None or not handover.is_open
-        shown = await self._shown(turn, place)
-        if not turn.text and not turn.attachments:
-            if shown is not None:
-                await self._chat.delete(place, shown.ts)
-            return True
-        body = await self._body(turn)
-        if shown is not None and await self._edited(place, shown.ts, body):
-            return True
-        ts = await self._chat.post(place, lambda: body, PartRef(turn.id, 0))
-        await self._store.record_part(turn.id, PartRecord(0, ts))
-        if failed := await self._share_files(turn, place):
-            words = Body(notice=f"Not brought along: {listed(failed)}.")
-            await self._chat.post(place, lambda: words, PartRef(turn.id, 1))
+        try:
+            await self._show(turn, place)
+        except ThreadClosed as error:
+            log.warning("relay.closed", extra={"turn": turn.id, "where": str(place), "error": str(error)})
+            if turn.from_operator and desk is not None:
+                await self._chat.post(desk, lambda: Body(notice=CLOSED))
+            elif handover is not None and handover.is_open:
+                # Nobody hears the asker any more: the agent has the thread again, and the desk says so.
+                move = Move.GIVE_UP if handover.state is HandoverState.REQUESTED else Move.HAND_BACK
+                await self._store.end_handover(handover.id, turn.thread.team_id, move, "")
         return True
 
-    async def _shown(self, turn: Turn, place: ThreadKey) -> PartRecord | None:
-        parts = await self._store.parts(turn.id)
-        if not parts and turn.attempt > 1:
-            # A crash between the post and its record must not say it twice.
-            parts = await self._chat.find_parts(place, turn.id)
-            for part in parts[:1]:
-                await self._store.record_part(turn.id, part)
-        return next((part for part in parts if part.index == 0), None)
+    async def _show(self, turn: Turn, place: ThreadKey) -> None:
+        shown = await self._shown(turn, place)
+        bodies = await self._bodies(turn) if turn.text or turn.attachments else []
+        for index, body in enumerate(bodies):
+            if index in shown and await self._edited(place, shown[index], body):
+                continue
+            await self._post(turn, place, index, body)
+        for index, ts in shown.items():
+            if len(bodies) <= index < (NOT_BROUGHT if bodies else FILES):
+                await self._chat.delete(place, ts)
+        if not bodies:
+            return
+        failed = await self._share_files(turn, place, shown)
+        if failed and NOT_BROUGHT not in shown:
+            await self._post(turn, place, NOT_BROUGHT, Body(notice=f"Not brought along: {listed(failed)}."))
 
-    async def _body(self, turn: Turn) -> Body:
+    async def _post(self, turn: Turn, place: ThreadKey, index: int, body: Body) -> None:
+        ts = await self._chat.post(place, lambda: body, PartRef(turn.id, index))
+        await self._store.record_part(turn.id, PartRecord(index, ts))
+
+    async def _shown(self, turn: Turn, place: ThreadKey) -> dict[int, str]:
+        """What of it stands there, by part."""
+        shown = {part.index: part.ts for part in await self._store.parts(turn.id)}
+        if turn.attempt > 1:
+            # A crash between a post and its record must not say it twice.
+            for part in await self._chat.find_parts(place, turn.id):
+                if part.index not in shown:
+                    await self._store.record_part(turn.id, part)
+                    shown[part.index] = part.ts
+        return shown
+
+    async def _bodies(self, turn: Turn) -> list[Body]:
         team_id = turn.thread.team_id
         named = entities(turn.text)
         people = await self._chat.people(team_id, named.users | {turn.user_id})
@@ -67,8 +103,11 @@ class Relay:
         names = {user_id: person.name for user_id, person in people.items()}
         words = prepare(readable(turn.text, people=names, channels=channels))
         if turn.attachments:
-            words = f"{words}\n\n_shared: {', '.join(file.name for file in turn.attachments)}_".strip()
-        return Body(words.strip() or EMPTY, speaker=people[turn.user_id])
+            words = f"{words}\n\n_shared: {', '.join(file.name for file in turn.attachments)}_"
+        words = words.strip() or EMPTY
+        whole = len(words) <= MAX_CHARS and len(words.encode(errors="replace")) <= MAX_BYTES
+        pieces = [words] if whole else [words[at : at + PIECE] for at in range(0, len(words), PIECE)]
+        return [Body(piece, speaker=people[turn.user_id]) for piece in pieces if piece.strip()]
 
     async def _edited(self, place: ThreadKey, ts: str, body: Body) -> bool:
         wait = self._tools.budget.take(place.team_id, "chat.update", self._tools.now())
@@ -80,15 +119,18 @@ class Relay:
             return False
         return True
 
-    async def _share_files(self, turn: Turn, place: ThreadKey) -> list[tuple[str, str]]:
+    async def _share_files(self, turn: Turn, place: ThreadKey, shown: dict[int, str]) -> list[tuple[str, str]]:
         failed = []
-        for attachment in turn.attachments:
+        for index, attachment in enumerate(turn.attachments, start=FILES):
+            if index in shown:
+                continue
             try:
                 file = await self._chat.look_up_file(place.team_id, attachment.id)
                 with spool() as content:
                     size = await self._chat.download(place.team_id, file, content, most=self._limits.file_bytes)
                     content.seek(0)
                     await self._chat.upload(place, FileBytes(file.name, file.media_type, size, content))
+                await self._store.record_part(turn.id, PartRecord(index, attachment.id))
             except FileRefused as error:
                 failed.append((attachment.name, self._limits.why(error)))
             except ChatError as error:

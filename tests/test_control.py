@@ -364,6 +364,20 @@ async def test_a_stop_before_the_agent_took_the_question_costs_nothing_of_the_pa
         assert ["zebra" in content for _, content in agent.asked] == [True, False]
 
 
+async def test_what_the_agent_heard_before_a_stop_is_not_told_again(database_url: str, chat: FakeChat) -> None:
+    """Once the agent took the question, it has the past that went along."""
+    chat.past = [ContextMessage("1600000001.000000", "UBEN", "The code word is zebra.")]
+    agent = FakeAgent([LONG, says("ok")])
+    root = "1600000000.000000"
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi", thread=root)
+        await bot.until(lambda: chat.texts() == ["Half of "])
+        await bot.press(Button.STOP)
+        await bot.hear("<@UBOT> what is the code word?", thread=root)
+        await bot.idle()
+        assert ["zebra" in content for _, content in agent.asked] == [True, False]
+
+
 # --- Retry behind another question ---
 
 
@@ -547,3 +561,19 @@ async def test_a_mark_that_comes_too_late_is_taken_off_again(database_url: str, 
             while slow.count("unmark_waiting") < 1 or slow.marks:
                 await asyncio.sleep(0.01)
         assert slow.texts() == ["One.", "Two."]
+
+
+async def test_operators_stop_and_try_again(database_url: str, chat: FakeChat) -> None:
+    """Whoever looks after requests may stop an answer, and try a failed one again."""
+    chat.operator_ids = frozenset({"UBEN"})
+    agent = FakeAgent([LONG, [AgentRunFailed("boom")], says("Now.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        await half_an_answer(bot, chat)
+        await bot.press(Button.STOP, "UBEN")
+        await bot.idle()
+        assert chat.bodies()[0].notice == "Stopped by Ben."
+        await bot.hear("<@UBOT> again")
+        await bot.idle()
+        await bot.press(Button.RETRY, "UBEN")
+        await bot.idle()
+        assert chat.texts()[-1] == "Now."

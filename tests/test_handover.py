@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from slackbot.domain import (
+    Attachment,
+    Body,
     Button,
     ChannelKind,
+    ContextMessage,
     HandoverPress,
     HandoverState,
     InboundMessage,
     MessageDeleted,
     MessageEdited,
+    PartRef,
     SessionStatus,
+    SlackFile,
     TextDelta,
     ThreadKey,
     ThreadPress,
     ToolStarted,
 )
-from slackbot.errors import AgentRunFailed
+from slackbot.errors import AgentRunFailed, ChatUnavailable, ThreadClosed
 from slackbot.handover import ALREADY_ASKED, NOBODY, NOT_OPERATOR, TAKEN, HandoverRules
 from slackbot.store import Timers
 from tests.fakes import FakeAgent, FakeChat, Shown
@@ -223,7 +229,7 @@ async def test_resolving_starts_afresh(database_url: str, chat: FakeChat) -> Non
         await bot.hear("it was the fuse", user="UOLGA", thread=first.ts)
         await press(bot, Button.RESOLVE, "UOLGA")
         await heading(bot, "Settled")
-        chat.past = []
+        chat.past = [ContextMessage(first.ts, "UADA", "hi"), ContextMessage("1700000900.0", "UOLGA", "it was the fuse")]
         await bot.hear("<@UBOT> next thing", thread=first.ts)
         await bot.idle()
         assert agent.asked[-1][0] == "conversation-2"
@@ -316,3 +322,201 @@ async def test_a_handover_survives_the_process(database_url: str, chat: FakeChat
         assert handover is not None
         assert handover.state is HandoverState.HUMAN
         assert handover.first_word_at is not None
+
+
+# --- where nobody can be reached --------------------------------------------------------------------------------------
+
+
+def closed(chat: FakeChat, *channels: str) -> None:
+    """Let Slack take no message in these channels any more."""
+    post, edit = chat.post, chat.edit
+
+    async def refuse_post(thread: ThreadKey, body: Callable[[], Body], part: PartRef | None = None) -> str:
+        if thread.channel_id in channels:
+            raise ThreadClosed("no such channel", slack_error="channel_not_found")
+        return await post(thread, body, part)
+
+    async def refuse_edit(thread: ThreadKey, ts: str, body: Body) -> None:
+        if thread.channel_id in channels:
+            raise ThreadClosed("it is archived", slack_error="is_archived")
+        await edit(thread, ts, body)
+
+    chat.post, chat.edit = refuse_post, refuse_edit  # type: ignore[method-assign]
+
+
+async def test_without_its_channel_the_card_stands_in_the_thread(
+    database_url: str, chat: FakeChat, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The handover channel is missing or the bot is not in it: the log says so, operators find the card below."""
+    closed(chat, DESK)
+    async with running_bot(database_url, chat, FakeAgent(), handover_rules=RULES) as bot:
+        first = await bot.hear("<@UBOT> human")
+        await heading(bot, "Ada needs a human")
+        assert card(chat).thread == ThreadKey("T1", "C1", first.ts)
+        assert [line.set for line in caplog.records if line.msg == "handover.channel_unusable"] == [  # type: ignore[attr-defined]
+            "SLACKBOT_HANDOVER_CHANNEL"
+        ]
+        await press(bot, Button.CLAIM, "UOLGA")
+        await heading(bot, "Olga helps Ada")
+
+
+@pytest.mark.parametrize("kind", [ChannelKind.DM, ChannelKind.CHANNEL])
+async def test_without_any_place_the_agent_takes_the_thread_back(
+    database_url: str, chat: FakeChat, kind: ChannelKind
+) -> None:
+    """In a DM, or where nobody could press: the asker hears one sentence, and nobody is kept waiting."""
+    closed(chat, DESK)
+    if kind is ChannelKind.CHANNEL:
+        chat.operator_ids = frozenset()
+    agent = FakeAgent()
+    async with running_bot(database_url, chat, agent, handover_rules=RULES) as bot:
+        first = await bot.hear("<@UBOT> human", kind=kind)
+        thread = ThreadKey("T1", "C1", first.ts)
+        await bot.until(lambda: in_thread(chat, thread) != [])
+        assert in_thread(chat, thread) == ["Sorry, nobody was free to help. I am back and go on as well as I can."]
+        await bot.hear("<@UBOT> then you", thread=first.ts, kind=kind)
+        await bot.idle()
+        assert len(agent.asked) == 1
+
+
+async def test_a_card_that_was_deleted_is_posted_anew(database_url: str, chat: FakeChat) -> None:
+    """The next step finds it gone: operators get a new one, and go on below that."""
+    async with running_bot(database_url, chat, FakeAgent(), handover_rules=RULES) as bot:
+        first = await bot.hear("human", channel="D1", kind=ChannelKind.DM)
+        await heading(bot, "Ada needs a human")
+        await bot.until(lambda: len(chat.sessions) == 1)
+        shown = card(chat)
+        del chat.messages[shown.ts]
+        assert shown.body.handover_id is not None
+        await bot.intake.take(HandoverPress(Button.CLAIM, "T1", DESK, shown.ts, None, "UOLGA", shown.body.handover_id))
+        await heading(bot, "Olga helps Ada")
+        await desk_says(bot, "here I am")
+        await bot.until(lambda: "here I am" in in_thread(chat, ThreadKey("T1", "D1", first.ts)))
+
+
+async def test_the_channel_closes_while_a_human_has_a_direct_message(database_url: str, chat: FakeChat) -> None:
+    """What the asker writes then reaches nobody: the agent takes the thread back, says so, and knows it."""
+    agent = FakeAgent()
+    async with running_bot(database_url, chat, agent, handover_rules=RULES) as bot:
+        first = await bot.hear("human", channel="D1", kind=ChannelKind.DM)
+        thread = ThreadKey("T1", "D1", first.ts)
+        await heading(bot, "Ada needs a human")
+        await press(bot, Button.CLAIM, "UOLGA")
+        await bot.until(lambda: len(chat.sessions) == 2)
+        closed(chat, DESK)
+        await bot.hear("my order is lost", channel="D1", kind=ChannelKind.DM, thread=first.ts)
+        await bot.until(lambda: any("can no longer be reached" in said for said in in_thread(chat, thread)))
+        await bot.hear("and now?", channel="D1", kind=ChannelKind.DM, thread=first.ts)
+        await bot.idle()
+        assert "my order is lost" in agent.asked[0][1]
+
+
+async def test_an_operators_words_that_reach_nobody(database_url: str, chat: FakeChat) -> None:
+    """The asker's direct messages are closed: the operator is told below the card."""
+    async with running_bot(database_url, chat, FakeAgent(), handover_rules=RULES) as bot:
+        await bot.hear("human", channel="D1", kind=ChannelKind.DM)
+        await heading(bot, "Ada needs a human")
+        await press(bot, Button.CLAIM, "UOLGA")
+        await bot.until(lambda: len(chat.sessions) == 2)
+        closed(chat, "D1")
+        await desk_says(bot, "hello?")
+        desk = ThreadKey("T1", DESK, card(chat).ts)
+        await bot.until(lambda: any("could not bring this to them" in said for said in in_thread(chat, desk)))
+
+
+async def test_trouble_while_showing_says_nothing_twice(database_url: str, chat: FakeChat) -> None:
+    """A call fails at every single place in turn: one card, each sentence once, on both sides."""
+    for broken in range(2, 5):
+        async with running_bot(database_url, chat, FakeAgent(), handover_rules=RULES) as bot:
+            before = chat._numbers["post"]
+            chat.fail = lambda method, number, at=before + broken - 1: (  # type: ignore[misc]
+                ChatUnavailable("away") if (method, number) == ("post", at) else None
+            )
+            first = await bot.hear("human", channel=f"D{broken}", kind=ChannelKind.DM)
+            thread = ThreadKey("T1", f"D{broken}", first.ts)
+            await bot.until(lambda thread=thread: any("I have asked" in said for said in in_thread(chat, thread)))  # type: ignore[misc]
+            await bot.until(lambda count=broken - 1: len(chat.sessions) == count)  # type: ignore[misc]
+            assert len(chat.cards()) == broken - 1
+            assert len(in_thread(chat, thread)) == 1
+            assert len(in_thread(chat, ThreadKey("T1", DESK, card(chat).ts))) == 1
+
+
+# --- the relay ------------------------------------------------------------------------------------------------------
+
+
+async def test_long_words_and_files_go_across_whole(database_url: str, chat: FakeChat) -> None:
+    """More than one message holds comes in several; a file that cannot be brought along is named with the reason."""
+    fits = SlackFile("F1", "plan.pdf", "application/pdf", 4, "https://files.test/F1")
+    chat.files = {"F1": (fits, b"plan")}
+    async with running_bot(database_url, chat, FakeAgent(), handover_rules=RULES) as bot:
+        first = await bot.hear("human", channel="D1", kind=ChannelKind.DM)
+        await heading(bot, "Ada needs a human")
+        await press(bot, Button.CLAIM, "UOLGA")
+        await bot.until(lambda: len(chat.sessions) == 2)
+        thread, told = ThreadKey("T1", "D1", first.ts), len(chat.messages)
+        words = " ".join(f"word{n}" for n in range(3_000))
+        said = await desk_says(bot, words)
+        await bot.idle()
+        pieces = [body.markdown for body in chat.shown_in(thread) if body.speaker]
+        assert "".join(pieces) == words
+        assert all(len(piece) <= 9_000 for piece in pieces)
+        await bot.intake.take(MessageEdited("T1", DESK, said.ts, "shorter"))
+        await bot.until(lambda: [text for _, text in chat.spoken()] == ["shorter"])
+        await bot.intake.take(MessageDeleted("T1", DESK, said.ts))
+        await bot.until(lambda: len(chat.messages) == told)
+        files = (Attachment("F1", "plan.pdf"), Attachment("F2", "gone.txt"))
+        await bot.hear("see", channel="D1", kind=ChannelKind.DM, thread=first.ts, attachments=files)
+        desk = ThreadKey("T1", DESK, card(chat).ts)
+        await bot.until(lambda: "Not brought along: gone.txt (it was deleted)." in in_thread(chat, desk))
+        assert [(where, name, content) for where, name, _, content, _ in chat.uploads] == [(desk, "plan.pdf", b"plan")]
+
+
+# --- many -----------------------------------------------------------------------------------------------------------
+
+
+async def test_fifty_at_once_with_racing_operators(database_url: str, chat: FakeChat) -> None:
+    """Half of them in DMs, two operators race for each: one owner each, no word of the agent while a human has them,
+    every message on the other side once and in order."""
+    agent = FakeAgent()
+    async with running_bot(database_url, chat, agent, handover_rules=RULES) as bot:
+        places = [(f"D{n}", ChannelKind.DM) if n % 2 else (f"C{n}", ChannelKind.CHANNEL) for n in range(50)]
+        roots = [await bot.hear("<@UBOT> human", channel=channel, kind=kind) for channel, kind in places]
+        await bot.until(lambda: len(chat.cards()) == 50, 30)
+        cards = [shown for shown in chat.messages.values() if shown.body.card]
+        presses = [(shown, user) for shown in cards for user in ("UOLGA", "UOTTO")]
+
+        async def claim(shown: Shown, user: str) -> None:
+            assert shown.body.handover_id is not None
+            await bot.intake.take(HandoverPress(Button.CLAIM, "T1", DESK, shown.ts, None, user, shown.body.handover_id))
+
+        await asyncio.gather(*(claim(shown, user) for shown, user in presses))
+        await bot.until(lambda: all("helps" in found.heading for found in chat.cards()), 30)
+        records = await bot.store.handovers()
+        assert [record.handover.state for record in records] == [HandoverState.HUMAN] * 50
+        assert [len(record.transitions) for record in records] == [2] * 50
+        await bot.until(lambda: len(chat.whispers) == 50)
+        owners = {record.handover.conversation.thread.channel_id: record.handover for record in records}
+
+        async def talk(channel: str, kind: ChannelKind, root: str) -> None:
+            handover = owners[channel]
+            assert handover.operator_id is not None
+            assert handover.card is not None
+            for n in range(4):
+                await bot.hear(f"asker {n}", channel=channel, kind=kind, thread=root)
+                below = {"channel": DESK, "thread": handover.card.ts}
+                if kind is ChannelKind.DM:
+                    await bot.hear(f"operator {n}", user=handover.operator_id, **below)  # type: ignore[arg-type]
+
+        await asyncio.gather(
+            *(talk(channel, kind, root.ts) for (channel, kind), root in zip(places, roots, strict=True))
+        )
+        await bot.idle()
+        for (channel, kind), root in zip(places, roots, strict=True):
+            handover = owners[channel]
+            assert handover.card is not None
+            across = chat.shown_in(ThreadKey("T1", DESK, handover.card.ts))
+            back = chat.shown_in(ThreadKey("T1", channel, root.ts))
+            expected = range(4 if kind is ChannelKind.DM else 0)
+            assert [body.markdown for body in across if body.speaker] == [f"asker {n}" for n in expected]
+            assert [body.markdown for body in back if body.markdown] == [f"operator {n}" for n in expected]
+        assert not agent.asked

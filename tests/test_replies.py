@@ -1014,13 +1014,17 @@ def test_messages_left_behind_by_a_reply_that_breaks_are_tidied() -> None:
 
 
 class Queue(FakeChat):
-    """A Slack that takes as many posts in a channel as the budget says."""
+    """A Slack that takes as many posts in a channel as the budget says, first come first served."""
 
-    budget: Budget
+    def __init__(self, budget: Budget) -> None:
+        super().__init__()
+        self.budget = budget
+        self.next = asyncio.Lock()
 
     async def post(self, thread: ThreadKey, body: Callable[[], Body], part: PartRef | None = None) -> str:
-        while wait := self.budget.take("T1", "chat.postMessage", virtual_time.now(), channel=thread.channel_id):
-            await asyncio.sleep(wait)
+        async with self.next:
+            while wait := self.budget.take("T1", "chat.postMessage", virtual_time.now(), channel=thread.channel_id):
+                await asyncio.sleep(wait)
         return await super().post(thread, body, part)
 
 
@@ -1028,8 +1032,7 @@ def test_words_do_not_wait_for_placeholders() -> None:
     """With many silent replies in a channel another one's first words are there soon, and no placeholder after text."""
 
     async def main() -> None:
-        chat = Queue()
-        chat.budget = Budget()
+        chat = Queue(Budget())
         tools = reply_tools(chat, chat.budget)
 
         async def silent(reply: Reply) -> None:

@@ -374,12 +374,13 @@ def known(handover: Handover) -> tuple[HandoverState, str | None]:
     return handover.state, handover.operator_id
 
 
+@pytest.mark.timeout(300)
 def test_the_play_holds_on_both_databases(world: World) -> None:
     """One winner of every race, one open handover in a thread, legal paths, the agent silent, nothing left over."""
     play = type("PlayHere", (Play,), {"world": world})
     run_state_machine_as_test(
         play,
         settings=settings(
-            max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

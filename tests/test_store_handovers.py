@@ -852,6 +852,15 @@ async def test_the_first_word_of_a_human_is_noted_once(store: Store) -> None:
     assert await due(store) == [([Move.ASK, Move.CLAIM], None)]
 
 
+async def test_a_word_of_the_operator_hides_no_step(store: Store) -> None:
+    """What was not told with the first steps is due at once, however far off the timers are now."""
+    handover = await opened(store, timers=TIMERS, claimed_by="U8")
+    [one] = await store.due_handovers("me", LEASE)
+    assert await store.handover_told(handover.id, "me", one.untold[0].id, None, None, TIMERS)
+    await store.operator_spoke(handover.id, TIMERS)
+    assert await due(store) == [([Move.CLAIM], None)]
+
+
 # --- a question to an operator
 
 

@@ -111,11 +111,13 @@ def test_a_human_colleagues_words_are_marked() -> None:
         ContextMessage("1.0", "UBEN", "<@UADA>, it was the fuse", from_operator=True),
         ContextMessage("2.0", "UADA", "thanks"),
         ContextMessage("3.0", "UNEW", "bye", from_operator=True),
+        ContextMessage("4.0", "", "all well?", from_operator=True, name="Olga"),
     ]
     assert told(turn("what was it?"), past).splitlines()[1:-2] == [
         "Ben (human colleague): @Ada, it was the fuse",
         "Ada: thanks",
         "UNEW (human colleague): bye",
+        "Olga (human colleague): all well?",
     ]
 
 

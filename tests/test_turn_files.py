@@ -519,3 +519,15 @@ async def test_the_database_being_away_costs_no_file(database_url: str, chat: Fa
         await bot.hear("<@UBOT> write it", attachments=(PLAN,))
         await bot.idle()
         assert (said(chat), len(chat.uploads)) == (["Here."], 1)
+
+
+async def test_stop_while_the_last_words_are_shown(database_url: str) -> None:
+    """The answer is whole by then; its files have not begun."""
+    chat, agent = FakeChat(latency=0.2), many_files()
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> write it")
+        await bot.until(lambda: chat.count("post") == 1)
+        bot.turns.stop(1, "UADA")
+        await bot.idle()
+        assert said(chat) == ["The whole answer.", could_not("0.pdf, 1.pdf and 3 more (stopped before it came)")]
+        assert chat.uploads == []

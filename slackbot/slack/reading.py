@@ -39,14 +39,15 @@ def said(message: Message, me: BotIdentity) -> ContextMessage | None:
     """What somebody, or the agent, said with this message; None for notices of Slack's and of ours."""
     ours = _is_ours(message, me)
     text = agent_text(message) if ours else message.get("text")
-    ts, author = message.get("ts"), message.get("user") or message.get("bot_id")
+    speaker = _speaker(message) if ours else ""
+    ts, author = message.get("ts"), "" if speaker else message.get("user") or message.get("bot_id")
     if not (is_speech(message) and isinstance(ts, str) and isinstance(author, str) and isinstance(text, str)):
         return None
     files = attachments(message)
     if not (text or files):
         return None
-    # Under another name we pass on what a person said.
-    return ContextMessage(ts, author, clean(text), files, from_agent=ours and message.get("subtype") != "bot_message")
+    of = {"from_operator": True, "name": speaker} if speaker else {"from_agent": ours}
+    return ContextMessage(ts, author, clean(text), files, **of)
 
 
 def agent_text(message: Message) -> str:
@@ -67,6 +68,18 @@ def only_words(message: Message) -> dict[str, Any]:
     blocks = [block for block in message.get("blocks") or [] if isinstance(block, Mapping)]
     words = [block for block in blocks if block.get("type") not in _TRIMMINGS]
     return {"text": message.get("text") or "", "blocks": words} if words and words != blocks else {}
+
+
+def _speaker(message: Message) -> str:
+    """Whose words we passed on with a message of ours: they stand under that name, or below it."""
+    match message:
+        case {"subtype": "bot_message", "username": str(name)}:
+            return name
+        case {"blocks": [{"type": "context", "elements": [{"text": str(name)}]}, {"type": "markdown"}, *_]}:
+            return name.strip("*")
+        case {"blocks": [{"type": "context", "elements": [{"text": str(name)}]}, {"type": "rich_text"}, *_]}:
+            return name.strip("*")
+    return ""
 
 
 def _is_ours(message: Message, me: BotIdentity) -> bool:

@@ -1,11 +1,10 @@
-"""Handovers: who has a thread, every step of that, and what of it has still to be shown."""
+"""Handovers: who has a thread, and every step of that."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, exists, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from slackbot.domain import (
@@ -16,12 +15,10 @@ from slackbot.domain import (
     MessageRef,
     Move,
     ThreadKey,
-    Transition,
     TurnKind,
     TurnState,
 )
 from slackbot.store import rows
-from slackbot.store.engine import Database
 from slackbot.store.models import (
     ConversationRow,
     HandoverRow,
@@ -36,7 +33,8 @@ from slackbot.store.models import (
     is_pending,
     is_speaking,
 )
-from slackbot.store.values import Due, Handed, HandoverRecord, Timers
+from slackbot.store.outbox import Outbox, next_timer
+from slackbot.store.values import Handed, HandoverRecord, Timers
 
 _REQUESTED, _HUMAN = HandoverState.REQUESTED, HandoverState.HUMAN
 _ENDS: Final = {
@@ -50,14 +48,12 @@ _ENDS: Final = {
 _FORGOTTEN: Final = {"agent_conversation_id": None, "needs_past": False, "sent_files": None}
 
 
-class Handovers:
+class Handovers(Outbox):
     """The operations of the store on handovers.
 
     A step is taken in one transaction that holds the conversation's row, and only from a state that it may be taken
     from: of two that race one is done, and the other hears how things stand.
     """
-
-    _database: Database
 
     # --- steps
 
@@ -163,30 +159,16 @@ class Handovers:
         newest_first = (HandoverRow.opened_at.desc(), HandoverRow.id.desc())
         listed = select(HandoverRow.id).where(wanted).order_by(*newest_first).limit(limit).subquery()
         async with self._database.reading() as connection:
-            found = (await connection.execute(_handovers(wanted).order_by(*newest_first).limit(limit))).all()
+            found = (await connection.execute(rows.handovers(wanted).order_by(*newest_first).limit(limit))).all()
             steps = await connection.execute(
                 select(TransitionRow.__table__)
                 .join(listed, listed.c.id == TransitionRow.handover_id)
                 .order_by(TransitionRow.id)
             )
-            taken = _by_handover(steps.all())
+            taken = rows.steps(steps.all())
         return [HandoverRecord(rows.handover(row), taken.get(row.handover_id, ())) for row in found]
 
     # --- operators
-
-    async def operator_spoke(self, handover_id: int, timers: Timers) -> None:
-        """The operator said something to the asker: notes the first time, and winds the timers up again."""
-        timer = _next_timer(_HUMAN, timers)
-        await self._database.write(
-            update(HandoverRow)
-            .where(HandoverRow.id == handover_id, HandoverRow.state == _HUMAN.value)
-            .values(
-                **timer,
-                first_word_at=func.coalesce(HandoverRow.first_word_at, epoch_now()),
-                quiet_since=epoch_now(),
-                wake_at=case((HandoverRow.untold, HandoverRow.wake_at), else_=timer["due_at"]),
-            )
-        )
 
     async def hold(self, thread: ThreadKey, operator_id: str, seconds: float) -> bool:
         """Let the thread's next question wait while this operator is asked what they want. True once for each thread
@@ -213,99 +195,6 @@ class Handovers:
     async def release_hold(self, thread: ThreadKey) -> None:
         """The thread's next question need not wait any longer."""
         await self._database.write(update(ConversationRow).where(_is_thread(thread)).values(held_until=None))
-
-    # --- showing
-
-    async def due_handovers(self, owner: str, lease_seconds: float, limit: int = 20) -> list[Due]:
-        """Handovers with something to show, held by ``owner`` for ``lease_seconds`` or until ``handover_told``.
-
-        The timers are ``remind``, ``give_up``, ``nudge`` and ``offer``. One that went off comes until it is told."""
-        free = or_(HandoverRow.lease_until.is_(None), HandoverRow.lease_until <= epoch_now())
-        due = and_(HandoverRow.wake_at <= epoch_now(), free)
-        # Most of the time nothing is, and nobody has to queue up for the writer.
-        if not await self._database.read(select(HandoverRow.id).where(due).limit(1)):
-            return []
-        timer = case((HandoverRow.due_at <= epoch_now(), HandoverRow.due), else_=None).label("timer")
-        async with self._database.writing() as connection:
-            found = await connection.execute(
-                _handovers(due)
-                .add_columns(timer, HandoverRow.owner.is_not(None).label("again"))
-                .order_by(HandoverRow.wake_at)
-                .limit(limit)
-                .with_for_update(skip_locked=True, of=HandoverRow)
-            )
-            taken = found.all()
-            ids = [row.handover_id for row in taken]
-            held = {"owner": owner, "lease_until": epoch_now() + lease_seconds}
-            await connection.execute(update(HandoverRow).where(HandoverRow.id.in_(ids)).values(**held))
-            steps = await connection.execute(
-                select(TransitionRow.__table__)
-                .join(HandoverRow, HandoverRow.id == TransitionRow.handover_id)
-                .where(TransitionRow.handover_id.in_(ids), TransitionRow.id > HandoverRow.told)
-                .order_by(TransitionRow.id)
-            )
-            untold = _by_handover(steps.all())
-        return [Due(rows.handover(row), untold.get(row.handover_id, ()), row.timer, bool(row.again)) for row in taken]
-
-    async def card_posted(self, handover_id: int, card: MessageRef) -> None:
-        """Remember the card as soon as operators can write below it."""
-        await self._database.write(
-            update(HandoverRow)
-            .where(HandoverRow.id == handover_id)
-            .values(card_channel_id=card.channel_id, card_ts=card.ts)
-            .returning(HandoverRow.id)
-        )
-
-    async def handover_told(
-        self,
-        handover_id: int,
-        owner: str,
-        upto: int,
-        card: MessageRef | None,
-        timer_done: str | None,
-        timers: Timers,
-    ) -> bool:
-        """Let go of a handover whose steps up to the transition ``upto`` are shown. ``card`` is where, if that is new;
-        ``timer_done`` makes way for the timer after it, except ``give_up``, which only the end of the handover stops.
-        False when it is no longer the owner's: then nothing is noted."""
-        async with self._database.writing() as connection:
-            held = await connection.execute(
-                select(
-                    HandoverRow.state,
-                    HandoverRow.told,
-                    HandoverRow.due,
-                    HandoverRow.due_at,
-                    (epoch_now() - HandoverRow.quiet_since).label("quiet"),
-                    (HandoverRow.due_at <= epoch_now()).label("went_off"),
-                )
-                .where(HandoverRow.id == handover_id, HandoverRow.owner == owner)
-                .with_for_update()
-            )
-            row = held.one_or_none()
-            if row is None:
-                return False
-            told = max(row.told, upto)
-            # Only now, with the row held, is every step visible that has woken the desk.
-            newest = select(func.max(TransitionRow.id)).where(TransitionRow.handover_id == handover_id)
-            untold = ((await connection.execute(newest)).scalar_one() or 0) > told
-            timer: dict[str, Any] = {"due": row.due, "due_at": row.due_at}
-            if row.went_off and row.due == timer_done and timer_done != "give_up":
-                timer = _next_timer(HandoverState(row.state), timers, after=row.due, quiet=row.quiet)
-            place = {"card_channel_id": card.channel_id, "card_ts": card.ts} if card else {}
-            await connection.execute(
-                update(HandoverRow)
-                .where(HandoverRow.id == handover_id)
-                .values(
-                    **timer,
-                    **place,
-                    told=told,
-                    untold=untold,
-                    wake_at=epoch_now() if untold else timer["due_at"],
-                    lease_until=None,
-                    **({"owner": None} if upto or timer_done else {}),
-                )
-            )
-            return True
 
     # --- parts of steps
 
@@ -334,7 +223,7 @@ class Handovers:
             .where(_is_in_team(handover_id, team_id))
             .with_for_update(of=ConversationRow)
         )
-        return await _one(connection, _handovers(_is_in_team(handover_id, team_id)))
+        return await _one(connection, rows.handovers(_is_in_team(handover_id, team_id)))
 
     async def _heed(self, connection: AsyncConnection, conversation_id: int, key: str) -> bool:
         """Whether this signal is new."""
@@ -359,7 +248,7 @@ class Handovers:
             insert(HandoverRow)
             .values(
                 **human,
-                **_next_timer(state, timers),
+                **next_timer(state, timers),
                 conversation_id=conversation_id,
                 state=state.value,
                 reason=reason.value,
@@ -390,7 +279,7 @@ class Handovers:
             Move.CLAIM,
             _HUMAN,
             operator_id,
-            **_next_timer(_HUMAN, timers),
+            **next_timer(_HUMAN, timers),
             operator_id=operator_id,
             claimed_at=epoch_now(),
             quiet_since=epoch_now(),
@@ -464,23 +353,7 @@ class Handovers:
 
     async def _find(self, wanted: ColumnElement[bool]) -> Handover | None:
         async with self._database.reading() as connection:
-            return await _one(connection, _handovers(wanted).order_by(HandoverRow.id.desc()).limit(1))
-
-
-def _next_timer(state: HandoverState, timers: Timers, *, after: str = "", quiet: float = 0.0) -> dict[str, Any]:
-    """The timer to wind up: the first of all, or the one that comes ``after`` another in ``quiet`` seconds."""
-    if state is _REQUESTED:
-        # Reminded again and again, until it is given up.
-        waits = [(timers.give_up, timers.give_up - quiet, "give_up"), (timers.remind, timers.remind, "remind")]
-    else:
-        waits = [] if after == "offer" else [(timers.offer, timers.offer - quiet, "offer")]
-        if not after:
-            waits.append((timers.nudge, timers.nudge, "nudge"))
-    wanted = [(max(seconds, 0.0), name) for setting, seconds, name in waits if setting]
-    if not wanted:
-        return {"due": None, "due_at": None}
-    seconds, name = min(wanted)
-    return {"due": name, "due_at": epoch_now() + seconds}
+            return await _one(connection, rows.handovers(wanted).order_by(HandoverRow.id.desc()).limit(1))
 
 
 def _is_thread(thread: ThreadKey) -> ColumnElement[bool]:
@@ -505,30 +378,15 @@ def _asker(conversation_id: int) -> Select[str]:
     )
 
 
-def _handovers(wanted: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-    columns = (*rows.HANDOVER, *rows.CONVERSATION)
-    return select(*columns).join(ConversationRow, ConversationRow.id == HandoverRow.conversation_id).where(wanted)
-
-
 async def _one(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> Handover | None:
     row = (await connection.execute(statement)).one_or_none()
     return None if row is None else rows.handover(row)
 
 
 async def _load(connection: AsyncConnection, handover_id: int) -> Handover | None:
-    return await _one(connection, _handovers(HandoverRow.id == handover_id))
+    return await _one(connection, rows.handovers(HandoverRow.id == handover_id))
 
 
 async def _newest(connection: AsyncConnection, conversation_id: int) -> Handover | None:
-    newest = _handovers(HandoverRow.conversation_id == conversation_id).order_by(HandoverRow.id.desc()).limit(1)
+    newest = rows.handovers(HandoverRow.conversation_id == conversation_id).order_by(HandoverRow.id.desc()).limit(1)
     return await _one(connection, newest)
-
-
-def _by_handover(steps: Sequence[Row[*tuple[Any, ...]]]) -> dict[int, tuple[Transition, ...]]:
-    """Steps, in their order, of several handovers."""
-    found: dict[int, tuple[Transition, ...]] = {}
-    for row in steps:
-        before = HandoverState(row.before) if row.before else None
-        step = Transition(row.id, Move(row.move), before, HandoverState(row.after), row.actor_id, row.at)
-        found[row.handover_id] = (*found.get(row.handover_id, ()), step)
-    return found

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import ColumnElement, Row, Select, select
 
 from slackbot.domain import (
     Attachment,
@@ -14,7 +15,9 @@ from slackbot.domain import (
     HandoverReason,
     HandoverState,
     MessageRef,
+    Move,
     ThreadKey,
+    Transition,
 )
 from slackbot.store.models import ConversationRow, HandoverRow
 
@@ -76,3 +79,19 @@ def handover(row: Row[*tuple[Any, ...]]) -> Handover:
 
 def attachments(stored: list[list[str]] | None) -> tuple[Attachment, ...]:
     return tuple(Attachment(file_id, name) for file_id, name in stored or ())
+
+
+def handovers(wanted: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """What ``handover`` reads."""
+    columns = (*HANDOVER, *CONVERSATION)
+    return select(*columns).join(ConversationRow, ConversationRow.id == HandoverRow.conversation_id).where(wanted)
+
+
+def steps(found: Sequence[Row[*tuple[Any, ...]]]) -> dict[int, tuple[Transition, ...]]:
+    """Steps, in their order, of several handovers."""
+    taken: dict[int, tuple[Transition, ...]] = {}
+    for row in found:
+        before = HandoverState(row.before) if row.before else None
+        step = Transition(row.id, Move(row.move), before, HandoverState(row.after), row.actor_id, row.at)
+        taken[row.handover_id] = (*taken.get(row.handover_id, ()), step)
+    return taken

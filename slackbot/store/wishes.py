@@ -82,15 +82,18 @@ class Wishes:
         relay = of_message & is_relay(TurnRow)
         return Changed.USED if await self._change(relay, **relayed, **_SHOW_AGAIN) else Changed.TOO_LATE
 
-    async def retry(self, turn_id: int, team_id: str, channel_id: str, user_id: str) -> Pressed:
-        """Queue a failed turn again, for the person who asked, unless a human has the thread. Two presses queue it
-        once. WAITS: another question of the thread runs before it."""
+    async def retry(
+        self, turn_id: int, team_id: str, channel_id: str, user_id: str, *, operator: bool = False
+    ) -> Pressed:
+        """Queue a failed turn again, for whoever asked or an operator, unless a human has the thread. Two presses
+        queue it once. WAITS: another question of the thread runs before it."""
         failed = TurnRow.state == TurnState.FAILED.value
         handed_over = exists().where(HandoverRow.conversation_id == TurnRow.conversation_id, is_open(HandoverRow))
         pressed = await self._press(
             _is_in(turn_id, team_id, channel_id),
             user_id,
             failed & ~handed_over,
+            operator=operator,
             state=TurnState.QUEUED.value,
             attempt=TurnRow.attempt + 1,
             available_at=epoch_now(),
@@ -111,17 +114,22 @@ class Wishes:
             return Pressed.WAITS if await self._database.read(pair) else pressed
         return pressed
 
-    async def request_stop(self, turn_id: int, team_id: str, channel_id: str, user_id: str) -> Pressed:
-        """Note that whoever asked wants no more of the answer, while there is more of it to come."""
+    async def request_stop(
+        self, turn_id: int, team_id: str, channel_id: str, user_id: str, *, operator: bool = False
+    ) -> Pressed:
+        """Note that whoever asked, or an operator, wants no more of the answer, while there is more of it to come."""
         goes_on = (is_queued(TurnRow) | is_running(TurnRow)) & is_speaking(TurnRow)
         return await self._press(
             _is_in(turn_id, team_id, channel_id),
             user_id,
             goes_on & (TurnRow.kind == TurnKind.ASK.value),
+            operator=operator,
             stopped_by=func.coalesce(TurnRow.stopped_by, user_id),
         )
 
-    async def request_stop_in(self, thread: ThreadKey, user_id: str) -> tuple[Pressed, int | None]:
+    async def request_stop_in(
+        self, thread: ThreadKey, user_id: str, *, operator: bool = False
+    ) -> tuple[Pressed, int | None]:
         """The same for the question of this thread that runs, and which one that is."""
         running = await self._database.read(
             select(TurnRow.id)
@@ -138,17 +146,19 @@ class Wishes:
         if not running:
             return Pressed.UNKNOWN, None
         [turn_id] = running[0]
-        return await self.request_stop(turn_id, thread.team_id, thread.channel_id, user_id), turn_id
+        place = (thread.team_id, thread.channel_id)
+        return await self.request_stop(turn_id, *place, user_id, operator=operator), turn_id
 
     async def _press(
-        self, turn: ColumnElement[bool], user_id: str, allowed: ColumnElement[bool], **values: object
+        self, turn: ColumnElement[bool], user_id: str, allowed: ColumnElement[bool], *, operator: bool, **values: object
     ) -> Pressed:
-        if await self._change(and_(turn, TurnRow.user_id == user_id, allowed), **values):
+        may = true() if operator else TurnRow.user_id == user_id
+        if await self._change(and_(turn, may, allowed), **values):
             return Pressed.DONE
         askers = await self._database.read(select(TurnRow.user_id).where(turn))
         if not askers:
             return Pressed.UNKNOWN
-        return Pressed.TOO_LATE if askers[0].user_id == user_id else Pressed.NOT_ASKER
+        return Pressed.TOO_LATE if operator or askers[0].user_id == user_id else Pressed.NOT_ASKER
 
     async def rate(self, turn_id: int, team_id: str, channel_id: str, user_id: str, *, good: bool) -> bool:
         """Remember what somebody thinks of the answer, in place of what they thought before. False when there is no

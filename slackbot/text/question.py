@@ -21,7 +21,7 @@ def who_and_where(turn: Turn, context: Iterable[ContextMessage], *, bot_user_id:
     people = {turn.user_id} if name_author else set()
     for message in context:
         texts.append(message.text)
-        if not message.from_agent:
+        if not (message.from_agent or message.name):
             people.add(message.user_id)
     found = [entities(text) for text in texts]
     return Entities(
@@ -66,7 +66,7 @@ def content(
 def _author(said: ContextMessage, people: Mapping[str, str]) -> str:
     if said.from_agent:
         return AGENT_NAME
-    name = people.get(said.user_id, said.user_id)
+    name = said.name or people.get(said.user_id, said.user_id)
     return f"{name} (human colleague)" if said.from_operator else name
 
 

@@ -189,6 +189,10 @@ def _middle(
         )
     )
     worker = Worker(store, turns, owner=owner, settings=WorkerSettings(concurrency=settings.max_concurrent_turns))
+
+    async def agent_name() -> str:
+        return (await agent.profile(settings.target())).name
+
     desk = Desk(
         store,
         chat,
@@ -196,6 +200,7 @@ def _middle(
         tools=tools,
         owner=owner,
         wake_worker=worker.wake,
+        agent_name=agent_name,
         greet=settings.greet_after_handover,
     )
     intake = Intake(

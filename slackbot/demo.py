@@ -38,6 +38,8 @@ _TRIED_OUT = (
     "SLACKBOT_HANDOVER_TOOLS",
 )
 """Settings that mean the same in the demo; others name things of the real workspace."""
+SHORTCUTS = {"take_over": "Take over this thread", "ask_human": "Ask a human"}
+"""What the app's manifest puts into the menu of every message."""
 _NOXUS_NAMES = ("NOXUS_API_KEY", "NOXUS_BACKEND_URL", "NOXUS_AGENT_ID", "NOXUS_AGENT_FLOW_ID", "SLACKBOT_NOXUS_MODE")
 
 
@@ -49,6 +51,7 @@ async def serve(port: int) -> None:
     given = read_environment(None, ENV_FILE)
     async with AsyncExitStack() as stack:
         slack = SlackSimulator()
+        slack.shortcuts = SHORTCUTS
         await slack.start(port=port)
         stack.push_async_callback(slack.stop)
         environ = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -31,7 +31,7 @@ from slackbot.ports import Chat
 from slackbot.replies.reply import ReplyTools
 from slackbot.routing import RunTurn
 from slackbot.store import Due, Store, StoreError
-from slackbot.text.inbound import readable
+from slackbot.text.inbound import entities, readable
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ AT_ONCE: Final = 5
 """Few enough that posting for all of them takes less than the lease, at one message a second."""
 EDIT_PATIENCE: Final = 10.0
 QUOTES: Final = 3
-QUOTE_CHARS: Final = 500
+QUOTE_CHARS: Final = 250
 GREET: Final = "(Your human colleague handed this conversation back to you. Greet the person in one short sentence.)"
 END_OF_TIME: Final = "9999999999.000000"
 
@@ -103,6 +103,7 @@ class Desk:
         tools: ReplyTools,
         owner: str,
         wake_worker: Callable[[], None],
+        agent_name: Callable[[], Awaitable[str]],
         greet: bool = False,
     ) -> None:
         self._store = store
@@ -112,6 +113,7 @@ class Desk:
         self._now = tools.now
         self._owner = owner
         self._wake_worker = wake_worker
+        self._agent_name = agent_name
         self._greet = greet
         self._woken = asyncio.Event()
         self._closed = False
@@ -247,11 +249,16 @@ class Desk:
         asker = names.get(handover.asker_id, handover.asker_id)
         operator = names.get(handover.operator_id or "", "Somebody")
         link = await self._chat.permalink(MessageRef(thread.channel_id, thread.root_ts), thread.team_id)
-        facts = [("Why", _REASONS[handover.reason].format(asker=asker, operator=operator))]
-        facts.append(("Where", "direct message" if handover.conversation.channel_kind is ChannelKind.DM else "channel"))
-        if handover.operator_id:
-            facts.append(("With", operator))
-        quotes = await self._exchange(handover, names) if handover.is_open else ()
+        private = handover.conversation.channel_kind is ChannelKind.DM
+        rooms = {} if private else await self._chat.channel_names(thread.team_id, {thread.channel_id})
+        room = f"#{rooms[thread.channel_id]}" if rooms else "a channel"
+        facts = [
+            ("Why", _REASONS[handover.reason].format(asker=asker, operator=operator)),
+            ("Where", "a direct message" if private else room),
+        ]
+        if agent := await self._agent_name():
+            facts.append(("Agent", agent))
+        quotes = await self._exchange(handover) if handover.is_open else ()
         card = Card(
             _HEADINGS[handover.state].format(asker=asker, operator=operator),
             tuple(facts),
@@ -261,7 +268,7 @@ class Desk:
         )
         return Body(card=card, buttons=_BUTTONS.get(handover.state, ()), handover_id=handover.id)
 
-    async def _exchange(self, handover: Handover, names: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    async def _exchange(self, handover: Handover) -> tuple[tuple[str, str], ...]:
         """What was said last, as Slack has it now: none of it is stored."""
         thread = handover.conversation.thread
         try:
@@ -269,10 +276,17 @@ class Desk:
         except ChatError as error:
             log.info("handover.unquoted", extra={"handover": handover.id, "error": str(error)})
             return ()
+        named = [entities(message.text) for message in said]
+        users = {message.user_id for message in said}.union(*(each.users for each in named)) - {""}
+        people = {user: person.name for user, person in (await self._chat.people(thread.team_id, users)).items()}
+        channels = frozenset[str]().union(*(each.channels for each in named))
+        rooms = await self._chat.channel_names(thread.team_id, channels) if channels else {}
         quotes = []
         for message in said:
-            who = "Agent" if message.from_agent else names.get(message.user_id, "Somebody")
-            text = readable(message.text, people=names, channels={})
+            who = "Agent" if message.from_agent else message.name or people[message.user_id]
+            text = " ".join(readable(message.text, people=people, channels=rooms).split())
+            files = ", ".join(file.name for file in message.attachments)
+            text = f"{text} [{files}]".strip() if files else text
             quotes.append((who, text if len(text) <= QUOTE_CHARS else f"{text[: QUOTE_CHARS - 1]}…"))
         return tuple(quotes)
 
@@ -292,13 +306,10 @@ class Desk:
     # --- words
 
     async def _tell(self, due: Due, step: Transition, names: dict[str, str], card: MessageRef | None) -> None:
-        """One step, in the card's thread for operators and in the asker's thread; neither twice."""
+        """One step, in the asker's thread and in the card's, for operators; neither twice."""
         handover = due.handover
         thread = handover.conversation.thread
         actor = names.get(step.actor_id, "Somebody")
-        if card is not None and card.channel_id != thread.channel_id:
-            desk = ThreadKey(thread.team_id, card.channel_id, card.ts)
-            await self._say(desk, due, 2 * step.id, Body(notice=_HISTORY[step.move].format(actor=actor)))
         buttons = (Button.CALL_OFF,) if step.after is HandoverState.REQUESTED and handover.is_open else ()
         lost = step.move is Move.HAND_BACK and not step.actor_id
         words = Body(
@@ -307,6 +318,9 @@ class Desk:
             handover_id=handover.id if buttons else None,
         )
         ts = await self._say(thread, due, 2 * step.id + 1, words)
+        if card is not None and card.channel_id != thread.channel_id:
+            desk = ThreadKey(thread.team_id, card.channel_id, card.ts)
+            await self._say(desk, due, 2 * step.id, Body(notice=_HISTORY[step.move].format(actor=actor)))
         if step.move is Move.HAND_BACK and self._greet and ts:
             await self._ask_for_greeting(handover, ts)
 

@@ -161,14 +161,13 @@ class Handovers:
 
     # --- operators who write
 
-    async def operator_wrote(self, message: InboundMessage, thread: ThreadKey) -> None:
+    async def operator_wrote(self, message: InboundMessage, thread: ThreadKey, during: int | None) -> None:
         """Somebody wrote in a channel's thread without addressing the agent. Of an operator that counts as a human's
-        word during a handover; else they are asked once whether they take over, and the agent waits for that."""
+        word ``during`` a handover; else they are asked once whether they take over, and the agent waits for that."""
         if message.user_id not in await self._chat.operators(message.team_id):
             return
-        handover = await self._store.open_handover(thread)
-        if handover is not None:
-            await self._store.operator_spoke(handover.id, self._rules.timers)
+        if during is not None:
+            await self._store.operator_spoke(during, self._rules.timers)
         elif await self._store.hold(thread, message.user_id, self._rules.hold_seconds):
             buttons = (Button.TAKE_OVER, Button.JUST_SAY)
             words = "The agent answers in this thread. Do you take over, or did you just say something?"

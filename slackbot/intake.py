@@ -140,7 +140,8 @@ class Intake:
         )
         self._wake()
         if isinstance(accepted.decision, KeepAsContext) and message.channel_kind is not ChannelKind.DM:
-            self._errands.later("operator", lambda: self._handovers.operator_wrote(message, thread))
+            during = accepted.decision.handover_id
+            self._errands.later("operator", lambda: self._handovers.operator_wrote(message, thread, during))
         if accepted.waiting and accepted.turn_id is not None:
             self._mark(thread, message, accepted.turn_id)
 

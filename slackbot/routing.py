@@ -77,6 +77,9 @@ class RunTurn:
 class KeepAsContext:
     """Not for the agent now; it goes along with the next question of the thread."""
 
+    handover_id: int | None = None
+    """The handover during which it was said."""
+
 
 @dataclass(frozen=True, slots=True)
 class Say:
@@ -151,7 +154,7 @@ def decide(message: InboundMessage, facts: ThreadFacts, me: BotIdentity, rules: 
     called = private or f"<@{me.user_id}>" in message.text or f"<@{me.user_id}|" in message.text
     text = without_mention(message.text, me.user_id).strip()
     if facts.handover is not None:
-        return _during_handover(text, called=called, private=private)
+        return _during_handover(facts.handover, text, called=called, private=private)
     opening = addressees(message.text)
     others_addressed = bool(opening) and me.user_id not in opening
     if others_addressed and not private and rules.step_back_on_mention and facts.last_asker == message.user_id:
@@ -188,7 +191,7 @@ def _command(message: InboundMessage, text: str, rules: Rules) -> Decision | Non
     return None
 
 
-def _during_handover(text: str, *, called: bool, private: bool) -> Decision:
+def _during_handover(handover: Handover, text: str, *, called: bool, private: bool) -> Decision:
     """The agent is silent: what people write goes to each other."""
     if called:
         match _said(text):
@@ -198,7 +201,7 @@ def _during_handover(text: str, *, called: bool, private: bool) -> Decision:
                 return Order(Move.RESOLVE)
             case "never mind" | "no human":
                 return Order(Move.CALL_OFF)
-    return Relay() if private else KeepAsContext()
+    return Relay() if private else KeepAsContext(handover.id)
 
 
 def _said(text: str) -> str:

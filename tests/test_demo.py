@@ -72,12 +72,12 @@ async def test_mention_growing_answer_follow_up_and_dm(tmp_path: Path) -> None:
 
         await page.locator("#thread-composer-input").fill("/say The same conversation.")
         await page.locator("#thread-composer-input").press("Enter")
-        await expect(thread.locator(".from-bot .body").last).to_have_text("The same conversation.", timeout=10_000)
+        await expect(thread.locator(".from-bot .body").last).to_contain_text("The same conversation.", timeout=10_000)
 
         await page.locator("#direct").get_by_role("button", name="agent", exact=True).click()
         await page.locator("#main-composer-input").fill("/say Just between us.")
         await page.locator("#main-composer-input").press("Enter")
-        await expect(thread.locator(".from-bot .body").last).to_have_text("Just between us.", timeout=10_000)
+        await expect(thread.locator(".from-bot .body").last).to_contain_text("Just between us.", timeout=10_000)
 
 
 async def test_a_failure_can_be_retried_in_the_page(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ async def test_the_drawer_shows_what_happens_and_makes_trouble(tmp_path: Path) -
         await page.get_by_role("button", name="All off").click()
         await expect(page.locator("#switches :checked")).to_have_count(0)
         await page.get_by_role("button", name="Retry").click()
-        await expect(answers).to_have_text(re.compile(r"^(\S+\s+){39}\S+$"), timeout=10_000)
+        await expect(answers).to_have_text(re.compile(r"^(\S+\s+){39}\S+?\.(Ask a human)?\s*$"), timeout=10_000)
         await expect(lines.filter(has_text=re.compile("POST conversations/…/stream.*finish.*200"))).to_be_visible()
 
         await page.get_by_label("Slack refuses every edit (429)").check()
@@ -131,4 +131,4 @@ async def test_the_drawer_shows_what_happens_and_makes_trouble(tmp_path: Path) -
         await page.get_by_role("button", name="All off").click()
         await expect(page.locator("#switches :checked")).to_have_count(0)
         await page.get_by_role("button", name="Retry").click()
-        await expect(answers.last).to_have_text("Here again.", timeout=20_000)
+        await expect(answers.last).to_contain_text("Here again.", timeout=20_000)

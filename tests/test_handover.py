@@ -390,6 +390,7 @@ async def test_a_card_that_was_deleted_is_posted_anew(database_url: str, chat: F
         assert shown.body.handover_id is not None
         await bot.intake.take(HandoverPress(Button.CLAIM, "T1", DESK, shown.ts, None, "UOLGA", shown.body.handover_id))
         await heading(bot, "Olga helps Ada")
+        await bot.until(lambda: len(chat.sessions) == 2)
         await desk_says(bot, "here I am")
         await bot.until(lambda: "here I am" in in_thread(chat, ThreadKey("T1", "D1", first.ts)))
 
@@ -398,7 +399,9 @@ async def test_the_channel_closes_while_a_human_has_a_direct_message(database_ur
     """What the asker writes then reaches nobody: the agent takes the thread back, says so, and knows it."""
     agent = FakeAgent()
     async with running_bot(database_url, chat, agent, handover_rules=RULES) as bot:
-        first = await bot.hear("human", channel="D1", kind=ChannelKind.DM)
+        first = await bot.hear("hello", channel="D1", kind=ChannelKind.DM)
+        await bot.idle()
+        await bot.hear("human", channel="D1", kind=ChannelKind.DM, thread=first.ts)
         thread = ThreadKey("T1", "D1", first.ts)
         await heading(bot, "Ada needs a human")
         await press(bot, Button.CLAIM, "UOLGA")
@@ -408,7 +411,7 @@ async def test_the_channel_closes_while_a_human_has_a_direct_message(database_ur
         await bot.until(lambda: any("can no longer be reached" in said for said in in_thread(chat, thread)))
         await bot.hear("and now?", channel="D1", kind=ChannelKind.DM, thread=first.ts)
         await bot.idle()
-        assert "my order is lost" in agent.asked[0][1]
+        assert "my order is lost" in agent.asked[1][1]
 
 
 async def test_an_operators_words_that_reach_nobody(database_url: str, chat: FakeChat) -> None:

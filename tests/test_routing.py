@@ -205,10 +205,10 @@ TABLE: list[tuple[str, InboundMessage, ThreadFacts, Rules, Decision]] = [
     ("a mention later calls nobody", reply("is <@UBOB> right?"), ANSWERED_ADA, STEPS_BACK, RunTurn()),
     ("in a DM nobody can be called so", dm("<@UBOB> is who?"), ANSWERED_ADA, STEPS_BACK, RunTurn()),
     # --- while a human has the thread, or is asked ---
-    ("a channel's talk is kept", reply("thanks!"), REQUESTED, AUTO, KeepAsContext()),
-    ("anybody's", reply("I know that one", BOB), REQUESTED, ALWAYS, KeepAsContext()),
-    ("even a mention", reply("<@UBOT> are you there?"), REQUESTED, AUTO, KeepAsContext()),
-    ("and a command of other times", reply("<@UBOT> quiet"), REQUESTED, AUTO, KeepAsContext()),
+    ("a channel's talk is kept", reply("thanks!"), REQUESTED, AUTO, KeepAsContext(1)),
+    ("anybody's", reply("I know that one", BOB), REQUESTED, ALWAYS, KeepAsContext(1)),
+    ("even a mention", reply("<@UBOT> are you there?"), REQUESTED, AUTO, KeepAsContext(1)),
+    ("and a command of other times", reply("<@UBOT> quiet"), REQUESTED, AUTO, KeepAsContext(1)),
     ("a DM's is passed on", dm("thanks!", ROOT), REQUESTED, AUTO, Relay()),
     ("asking again asks nobody", dm("human", ROOT), REQUESTED, HUMANS, Relay()),
     ("resume", reply("<@UBOT> resume"), REQUESTED, AUTO, HAND_BACK),
@@ -217,7 +217,7 @@ TABLE: list[tuple[str, InboundMessage, ThreadFacts, Rules, Decision]] = [
     ("resolved", reply("<@UBOT> Resolved!"), REQUESTED, AUTO, RESOLVE),
     ("never mind", dm("Never mind!", ROOT), REQUESTED, AUTO, CALL_OFF),
     ("no human", reply("<@UBOT> no human"), REQUESTED, AUTO, CALL_OFF),
-    ("not in talk that is not for the bot", reply("resume"), REQUESTED, AUTO, KeepAsContext()),
+    ("not in talk that is not for the bot", reply("resume"), REQUESTED, AUTO, KeepAsContext(1)),
     ("nor as a part of it", dm("never mind the colour", ROOT), REQUESTED, AUTO, Relay()),
     ("without a handover they are words", reply("<@UBOT> resume"), ANSWERED_ADA, AUTO, RunTurn()),
 ]

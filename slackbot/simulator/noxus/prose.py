@@ -82,6 +82,10 @@ def reply(question: str, earlier: tuple[str, ...], files: tuple[str, ...] = ()) 
     first = earlier[0] if earlier else question
     choice = zlib.crc32(first.encode(errors="replace")) + len(earlier)
     paragraphs = [f"{_OPENINGS[choice % len(_OPENINGS)]} You wrote:", f"> {shorten(question) or '(nothing)'}"]
+    before = question.strip().rpartition("\n\n")[0].splitlines()
+    if before and before[0].endswith(":"):
+        told = "\n>\n".join(f"> {shorten(line)}" for line in before[-4:] if line != before[0])
+        paragraphs.append(f"Before that I was told:\n\n{told}")
     paragraphs.append(f"That is message {len(earlier) + 1} of this conversation.")
     if earlier:
         asked = "; ".join(f"*{shorten(text, 60) or '(nothing)'}*" for text in earlier[-3:])

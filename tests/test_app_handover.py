@@ -69,7 +69,7 @@ class Play:
         return self.both.slack.users[name]
 
     async def say(self, name: str, channel: str, text: str, thread: str | None = None, **more: Any) -> str:
-        """Somebody writes, and the bot has heard it: nobody is quicker with their next word than Slack with its event."""
+        """Somebody writes, and the bot has heard it: nobody is quicker with the next word than Slack with its event."""
         slack = self.both.slack
 
         def heard() -> list[bool]:

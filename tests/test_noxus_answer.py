@@ -13,6 +13,7 @@ from slackbot.domain import AgentEvent, AgentTarget, RunFinished, TextDelta, Unk
 from slackbot.errors import AgentError, AgentTimedOut
 from slackbot.noxus.answer import Crowd, Patience, streamed
 from slackbot.noxus.client import NoxusClient
+from slackbot.noxus.hearing import Hearing
 from slackbot.simulator.noxus import NoxusSimulator
 from tests import virtual_time
 
@@ -61,7 +62,7 @@ async def heard(wire: Wire, *, idle: float = 60.0, total: float = 600.0, beside:
     events: Heard = []
     patience = Patience(idle, began + total, Crowd(beside))
     try:
-        async for event in streamed(response, patience, "key"):
+        async for event in streamed(response, patience, "key", Hearing()):
             events.append((round(virtual_time.now() - began, 3), event))
     except AgentError:
         events.append((round(virtual_time.now() - began, 3), UnknownFrame("failed")))
@@ -136,7 +137,7 @@ def test_a_deadline_that_passes_while_the_reader_is_busy() -> None:
 
     async def busy() -> float:
         response = answer(Wire([token(1), 99.0]))
-        events = streamed(response, Patience(5.0, virtual_time.now() + 10.0), "key")
+        events = streamed(response, Patience(5.0, virtual_time.now() + 10.0), "key", Hearing())
         assert await anext(events) == TextDelta("a", "1")
         await asyncio.sleep(20.0)
         with pytest.raises(AgentTimedOut):

@@ -560,7 +560,7 @@ def test_an_answer_may_be_silent(payload: object) -> None:
     assert reply_events(payload) == [RunFinished()]
 
 
-@pytest.mark.parametrize("payload", [None, 7, "text", {}, {"detail": "no"}, {"parts": "x"}])
+@pytest.mark.parametrize("payload", [None, 7, "text", {}, {"detail": "no"}, {"parts": "x"}, [1, 2], {"messages": [7]}])
 def test_what_is_no_answer(payload: object) -> None:
     """Anything else gives nothing, not even an end."""
     assert reply_events(payload) == []

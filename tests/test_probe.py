@@ -139,7 +139,7 @@ SEEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             "inner_string": False, "event_names": False, "done_event": True, "done_marker": True, "sse_ids": True,
             "line_end": "\r\n", "idle_events": "done", "etag_is": "sse", "replay": "etag", "on_disconnect": "continue",
             "timeout_run": "stop", "visible": "post", "second_post": "queue", "message_cap_style": "400",
-            "history": "both", "manual_flag": True, "renames": False, "bad_key_status": 401,
+            "history": "both", "finish_reasons": True, "manual_flag": True, "renames": False, "bad_key_status": 401,
             "unknown_agent_status": 404,
             "human_as": "deferred", "human_status": "idle", "held_agent": "takes_back",
         },
@@ -166,6 +166,7 @@ SEEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             "noxus.on_disconnect": "yes, whole",
             "noxus.second_post": "conflict",
             "noxus.history": "message_parts",
+            "noxus.finish_reasons": "no",
             "noxus.bad_key": "403",
             "noxus.unknown_agent": "400",
             "noxus.renames": "yes",
@@ -179,12 +180,13 @@ SEEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "untyped": (
         {
             "inner_type": False, "done_event": False, "idle_events": "hang", "replay": "start", "sdk_version": 6,
-            "second_post": "interleave", "files_as": "data_frame",
+            "second_post": "interleave", "files_as": "data_frame", "finish_reasons": False,
             "human_as": "approval", "human_status": "awaiting_human", "held_agent": "silent",
         },
         {
             "noxus.envelope": "envelope",
             "noxus.done_event": "none",
+            "noxus.finish_reasons": "no",
             "noxus.done_marker": "yes",
             "noxus.idle_events": "hang",
             "noxus.replay": "without etag: start; with one: start",

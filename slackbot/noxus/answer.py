@@ -14,7 +14,8 @@ from httpx_sse import EventSource
 
 from slackbot.domain import AgentEvent
 from slackbot.errors import AgentError, AgentRunFailed, AgentTimedOut, AgentUnavailable, ConversationFull, StreamBroken
-from slackbot.noxus.events import Ending, FrameDecoder, reply_events
+from slackbot.noxus.events import Ending, reply_events
+from slackbot.noxus.hearing import Hearing
 from slackbot.noxus.wire import bounded, detail_of, names_message_cap, request_id
 
 EVENT_STREAM: Final = "text/event-stream"
@@ -27,6 +28,9 @@ _FEW: Final = 4
 """So many answers at once are read as they come."""
 _GATHER_SECONDS: Final = 0.05
 """How long tokens gather between two reads of an answer when there are more; Slack shows them less often anyway."""
+_CROWD: Final = 100
+"""With more answers than so many at once they gather longer, so that all of them together cost the same."""
+_LONGEST_GATHER: Final = 0.3
 _AT_ONCE_SECONDS: Final = 0.001
 """What comes faster was there already."""
 
@@ -47,12 +51,12 @@ class Patience:
     until: float
     crowd: Crowd = field(default_factory=Crowd)
 
-    def deadline(self, decoder: FrameDecoder, now: float) -> float:
+    def deadline(self, hearing: Hearing, now: float) -> float:
         """Until when the next record must come."""
         seconds = self.idle
-        if decoder.over:
+        if hearing.over:
             seconds = _AFTER_DONE_SECONDS
-        elif decoder.finished:
+        elif hearing.finished:
             seconds = _AFTER_FINISH_SECONDS
         return min(now + seconds, self.until)
 
@@ -62,26 +66,27 @@ def is_stream(response: httpx.Response) -> bool:
     return EVENT_STREAM in response.headers.get("content-type", "").partition(";")[0]
 
 
-async def streamed(response: httpx.Response, patience: Patience, hidden: str) -> AsyncGenerator[AgentEvent, None]:
-    """The events of a stream. Raises what is wrong with an answer that is not complete.
+async def streamed(
+    response: httpx.Response, patience: Patience, hidden: str, hearing: Hearing
+) -> AsyncGenerator[AgentEvent, None]:
+    """What a stream adds to ``hearing``. Raises what is wrong with an answer that is not complete.
 
     ``hidden`` is the secret to keep out of the error's text.
     """
-    decoder = FrameDecoder()
     cause: Exception | None = None
     response.encoding = "utf-8-sig"  # event streams are UTF-8 whatever the header says, and may open with a BOM
-    response.stream = _Watched(response, decoder, patience)
+    response.stream = _Watched(response, hearing, patience)
     patience.crowd.open += 1
     try:
         async with aclosing(EventSource(response).aiter_sse()) as records:
             async for record in records:
-                for event in decoder.push(record.event, record.data):
+                for event in hearing.push(record.event, record.data, record.id):
                     yield event
     except (TimeoutError, httpx.HTTPError) as error:
         cause = error
     finally:
         patience.crowd.open -= 1
-    failure = _failure(decoder, cause, request_id(response.headers), hidden)
+    failure = _failure(hearing, cause, request_id(response.headers), hidden)
     if failure is not None:
         raise failure from cause
 
@@ -110,10 +115,8 @@ async def whole(response: httpx.Response, until: float, hidden: str) -> list[Age
     return events
 
 
-async def replayed(events: list[AgentEvent]) -> AsyncGenerator[AgentEvent, None]:
-    """A whole answer's events, as a stream would give them."""
-    for event in events:
-        yield event
+def _gathering(answers: int) -> float:
+    return min(_GATHER_SECONDS * max(1.0, answers / _CROWD), _LONGEST_GATHER)
 
 
 class _Watched(httpx.AsyncByteStream):
@@ -123,23 +126,23 @@ class _Watched(httpx.AsyncByteStream):
     more than all that is done with a token.
     """
 
-    def __init__(self, response: httpx.Response, decoder: FrameDecoder, patience: Patience) -> None:
+    def __init__(self, response: httpx.Response, hearing: Hearing, patience: Patience) -> None:
         self._body = cast("httpx.AsyncByteStream", response.stream)  # what an AsyncClient's responses have
-        self._decoder = decoder
+        self._hearing = hearing
         self._patience = patience
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         now = asyncio.get_running_loop().time
-        decoder, patience, alarm = self._decoder, self._patience, _Alarm()
+        hearing, patience, alarm = self._hearing, self._patience, _Alarm()
         heard, deadline, waited = -1, 0.0, False
         chunks = aiter(self._body)
         try:
             while True:
-                if heard != decoder.records:
-                    heard = decoder.records
-                    deadline = patience.deadline(decoder, now())
-                if waited and patience.crowd.open > _FEW and not decoder.finished:
-                    await asyncio.sleep(_GATHER_SECONDS)
+                if heard != hearing.records:
+                    heard = hearing.records
+                    deadline = patience.deadline(hearing, now())
+                if waited and patience.crowd.open > _FEW and not hearing.finished:
+                    await asyncio.sleep(_gathering(patience.crowd.open))
                 began = now()
                 with alarm.at(deadline):
                     chunk = await anext(chunks, None)
@@ -198,18 +201,18 @@ class _Alarm:
             self._waiting.cancel()
 
 
-def _failure(decoder: FrameDecoder, cause: Exception | None, noxus_id: str, hidden: str) -> AgentError | None:
+def _failure(hearing: Hearing, cause: Exception | None, noxus_id: str, hidden: str) -> AgentError | None:
     late = isinstance(cause, TimeoutError)
-    match decoder.ending:
+    match hearing.ending:
         case Ending.COMPLETE:
             return None
         case Ending.FAILED:
-            why = bounded(decoder.failure or "", hidden)
+            why = bounded(hearing.failure or "", hidden)
             # A conversation that is full refuses before anything ran; later, a limit is an ordinary failure.
-            full = not decoder.acted and names_message_cap(why)
+            full = not hearing.acted and names_message_cap(why)
             return (ConversationFull if full else AgentRunFailed)(why, request_id=noxus_id)
         case Ending.CUT if not late:
             return StreamBroken(f"the stream ended early: {cause!r}", request_id=noxus_id)
         case _:
             who = "we waited too long" if late else "Noxus gave up"
-            return AgentTimedOut(f"{who} after {decoder.records} records", request_id=noxus_id)
+            return AgentTimedOut(f"{who} after {hearing.records} records", request_id=noxus_id)

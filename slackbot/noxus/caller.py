@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import httpx
 
-from slackbot.errors import AgentUnavailable
+from slackbot.errors import AgentDown, AgentUnavailable
 from slackbot.noxus.body import FilesBody
+from slackbot.noxus.breaker import Breaker
 from slackbot.noxus.wire import Call, Setback, request_id
 
 log = logging.getLogger(__name__)
@@ -40,17 +41,27 @@ class Caller:
         self.key = api_key
         self._sleep = sleep
         self._jitter = jitter
+        self._breaker = Breaker()
         self._http = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS)
 
     async def aclose(self) -> None:
         await self._http.aclose()
 
+    @property
+    def is_down(self) -> bool:
+        """Whether Noxus has not answered for a while, so that calls fail at once."""
+        return self._breaker.is_open
+
     async def json(self, call: Call, patience: float = PLAIN_SECONDS) -> object:
         """The parsed answer of a call that carries no message. Raises ``AgentError`` kinds."""
+        return (await self.told(call, patience))[0]
+
+    async def told(self, call: Call, patience: float = PLAIN_SECONDS) -> tuple[object, httpx.Headers]:
+        """The same, and what the answer's headers say."""
         response = await self.send(call, patience)
         try:
             async with asyncio.timeout(patience):
-                return json.loads(await response.aread())
+                return json.loads(await response.aread()), response.headers
         except (TimeoutError, httpx.HTTPError, ValueError, RecursionError) as error:
             message = f"{call.method} {call.path}: unreadable answer ({type(error).__name__})"
             raise AgentUnavailable(message, request_id=request_id(response.headers), may_have_arrived=False) from error
@@ -61,20 +72,35 @@ class Caller:
         """The successful answer, its body unread; the caller closes it. Raises ``AgentError`` kinds.
 
         Waits ``patience`` seconds for an answer to begin, once all files are sent or as long as none moves on, and
-        never beyond ``until`` (event loop time).
+        never beyond ``until`` (event loop time). While Noxus is down it does not wait at all: ``AgentDown``.
         """
         now = asyncio.get_running_loop().time
+        setback: Setback | None = None
         attempt = 0
         while True:
+            if wait := self._breaker.wait(now()):
+                if setback is not None:
+                    raise setback.error from setback.cause
+                raise AgentDown(f"{call.method} {call.path}: not asked, Noxus is down", retry_after=wait)
+            began = now()
             answer = await self._attempt(call, patience, until)
+            self._note(answer, began, now())
             if isinstance(answer, httpx.Response):
                 return answer
+            setback = answer
             pause = answer.pause(attempt, self._jitter())
             if pause is None or now() + pause > until:
                 raise answer.error from answer.cause
             log.info("noxus.retry", extra={"reason": str(answer.error), "attempt": attempt, "seconds": pause})
             await self._sleep(pause)
             attempt += 1
+
+    def _note(self, answer: httpx.Response | Setback, began: float, now: float) -> None:
+        if isinstance(answer, Setback) and answer.down:
+            if self._breaker.failed(began, now, answer.about):
+                log.error("noxus.down", extra={"reason": str(answer.error)})
+        elif self._breaker.answered(now):
+            log.warning("noxus.back")
 
     async def look(self, url: str) -> httpx.Response:
         """What a foreign address answers, without the key; its body unread, the caller closes it."""

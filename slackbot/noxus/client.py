@@ -10,7 +10,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from http import HTTPStatus
 from typing import BinaryIO, Final
@@ -27,16 +27,28 @@ from slackbot.domain import (
     FileLink,
     FileOffered,
 )
-from slackbot.errors import AgentError, AgentRefused, AgentUnavailable, AgentUnknown, ConversationGone
-from slackbot.noxus.answer import EVENT_STREAM, Crowd, Patience, is_stream, replayed, streamed, whole
+from slackbot.errors import (
+    AgentError,
+    AgentRefused,
+    AgentTimedOut,
+    AgentUnavailable,
+    AgentUnknown,
+    ConversationGone,
+    Interrupted,
+    StreamBroken,
+)
+from slackbot.noxus.answer import EVENT_STREAM, Crowd, Patience, is_stream, streamed, whole
 from slackbot.noxus.body import FilesBody
 from slackbot.noxus.caller import Caller
 from slackbot.noxus.events import clean
 from slackbot.noxus.fetch import Resolve, fetched, resolve
+from slackbot.noxus.hearing import Hearing
 from slackbot.noxus.profile import agent_profile
+from slackbot.noxus.recovery import UNREADABLE_LOOKS_UNSURE, Recovery, Sent
 from slackbot.noxus.settle import settle
 from slackbot.noxus.state import conversation_state
 from slackbot.noxus.wire import Call, message_body
+from slackbot.text.question import digest
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +101,11 @@ class NoxusClient:
         """Close all connections. Answers still being read break."""
         await self._caller.aclose()
 
+    @property
+    def is_down(self) -> bool:
+        """Whether Noxus has not answered for a while, so that calls fail at once."""
+        return self._caller.is_down
+
     async def create_conversation(self, target: AgentTarget, name: str) -> str:
         """See ``Agent``."""
         if target.flow_id:
@@ -114,18 +131,50 @@ class NoxusClient:
         self, conversation_id: str, content: str, files: Sequence[FileBytes | FileLink] = ()
     ) -> AsyncIterator[AsyncIterator[AgentEvent]]:
         """See ``Agent``. A ``RunFinished`` may come before the end; only the end says that nothing follows."""
-        until = asyncio.get_running_loop().time() + self._total
-        response = await self._submit(conversation_id, content, files, until)
+        now = asyncio.get_running_loop().time()
+        patience = Patience(self._idle, now + self._total, self._crowd)
+        hearing, sent = Hearing(), Sent(digest(content), now)
+
+        def recovered(cause: AgentError, *, arrived: bool) -> AsyncGenerator[AgentEvent, None]:
+            return Recovery(
+                self._caller,
+                conversation_id,
+                hearing,
+                sent,
+                patience,
+                cause=cause,
+                arrived=arrived,
+                looks=UNREADABLE_LOOKS_UNSURE,
+                sleep=self._sleep,
+            ).events()
+
         try:
-            if is_stream(response):
-                events = streamed(response, Patience(self._idle, until, self._crowd), self._caller.key)
-            else:
-                events = replayed(await whole(response, until, self._caller.key))
-                self._use_chat("a stream request was answered whole")
-            async with aclosing(events):
-                yield events
-        finally:
-            await response.aclose()
+            response = await self._submit(conversation_id, content, files, patience.until)
+        except AgentError as error:
+            if not error.may_have_arrived:
+                raise
+            events = await _begun(recovered(error, arrived=False))
+        else:
+            events = self._read(response, patience, hearing, recovered)
+        async with aclosing(events):
+            yield events
+
+    @asynccontextmanager
+    async def recover(self, conversation_id: str, digest: str, age: float) -> AsyncIterator[AsyncIterator[AgentEvent]]:
+        """See ``Agent``."""
+        now = asyncio.get_running_loop().time()
+        recovery = Recovery(
+            self._caller,
+            conversation_id,
+            Hearing(),
+            Sent(digest, now - age),
+            Patience(self._idle, now + self._total, self._crowd),
+            cause=Interrupted("nothing shows the whole answer"),
+            arrived=False,
+            sleep=self._sleep,
+        )
+        async with aclosing(await _begun(recovery.events())) as events:
+            yield events
 
     async def state(self, conversation_id: str) -> ConversationState:
         """See ``Agent``."""
@@ -176,6 +225,29 @@ class NoxusClient:
         call = Call("POST", f"{path}/chat", None, body, carries_message=True)
         return await self._caller.send(call, self._total, until)
 
+    async def _read(
+        self, response: httpx.Response, patience: Patience, hearing: Hearing, recovered: _Recovered
+    ) -> AsyncGenerator[AgentEvent, None]:
+        try:
+            try:
+                if is_stream(response):
+                    async with aclosing(streamed(response, patience, self._caller.key, hearing)) as events:
+                        async for event in events:
+                            yield event
+                else:
+                    for event in await whole(response, patience.until, self._caller.key):
+                        yield event
+                    self._use_chat("a stream request was answered whole")
+            finally:
+                await response.aclose()
+            return
+        except (StreamBroken, AgentTimedOut, AgentUnavailable) as error:
+            # What is no answer at all may be somebody else's, such as a proxy's.
+            events = recovered(error, arrived=not isinstance(error, AgentUnavailable))
+        async with aclosing(events):
+            async for event in events:
+                yield event
+
     async def _lacks_streams(self, error: AgentError, path: str) -> bool:
         """Whether it is certain that the server has no stream endpoint, and so that nothing ran."""
         if error.status != HTTPStatus.NOT_FOUND:
@@ -190,3 +262,24 @@ class NoxusClient:
         if self._streams:
             log.warning("noxus.no_streams", extra={"reason": why})
         self._streams = False
+
+
+_Recovered = Callable[..., AsyncGenerator[AgentEvent, None]]
+
+
+async def _begun(events: AsyncGenerator[AgentEvent, None]) -> AsyncGenerator[AgentEvent, None]:
+    """The same events, once the first of them is there."""
+    try:
+        first = await anext(events, None)
+    except BaseException:
+        await events.aclose()
+        raise
+
+    async def all_of_them() -> AsyncGenerator[AgentEvent, None]:
+        async with aclosing(events):
+            if first is not None:
+                yield first
+            async for event in events:
+                yield event
+
+    return all_of_them()

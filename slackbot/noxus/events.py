@@ -8,7 +8,7 @@ message stream (https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol), the messages
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any, Final
 
@@ -85,14 +85,16 @@ class FrameDecoder:
         """Whether the agent began to answer or called a tool."""
         return bool(self._text.seen or self._tools)
 
+    def resume(self) -> None:
+        """The same answer goes on in another stream, right where this one broke off or gave up."""
+        self.over = self._timed_out = False
+
     def push(self, sse_name: str, data: str) -> list[AgentEvent]:
         """Take one server-sent event (its name, ``message`` by default, and its data) and return what it says."""
-        if self.over or (sse_name == "message" and not data):
-            return []  # without data it is a comment: httpx-sse gives one for each once an id was seen
+        kind, frame = ("", {}) if self.over else _read(sse_name, data)
+        if not kind:
+            return []
         self.records += 1
-        kind, frame = _unwrap(sse_name, data)
-        if sse_name in _FINAL_NAMES:
-            kind = sse_name
         group, _, step = kind.partition("-")
         match group:
             case "text":
@@ -122,7 +124,7 @@ class FrameDecoder:
                 self._fail("the run finished with an error")
             case "finish":
                 self.finished = True
-                return [] if self.failure is not None else [RunFinished(_text(frame, "finishReason"))]
+                return [] if self.failure is not None else [RunFinished(text_of(frame, "finishReason"))]
             case "[DONE]":
                 self.finished = True
             case "done" | "timeout":
@@ -134,7 +136,7 @@ class FrameDecoder:
         return []
 
     def _tool(self, kind: str, step: str, frame: dict[str, Any]) -> list[AgentEvent]:
-        call_id = _text(frame, "toolCallId")
+        call_id = text_of(frame, "toolCallId")
         events: list[AgentEvent] = []
         match step:
             case _ if not call_id:
@@ -161,7 +163,7 @@ class FrameDecoder:
     def _called(self, call_id: str, frame: dict[str, Any]) -> list[AgentEvent]:
         if call_id in self._tools:
             return []
-        self._tools[call_id] = _text(frame, "toolName")
+        self._tools[call_id] = text_of(frame, "toolName")
         self._text.close("")  # text without a block id after a tool is a paragraph of its own
         return [ToolStarted(call_id, self._tools[call_id])]
 
@@ -188,10 +190,10 @@ class _Blocks:
         self._open: dict[str, str] = {}
 
     def push(self, kind: str, step: str, frame: dict[str, Any]) -> list[AgentEvent]:
-        wire_id = _text(frame, "id")
+        wire_id = text_of(frame, "id")
         match step:
             case "delta":
-                text = _text(frame, "delta")
+                text = text_of(frame, "delta")
                 return [self._event(self._open.get(wire_id) or self._start(wire_id), text)] if text else []
             case "start":
                 self._start(wire_id)
@@ -215,12 +217,24 @@ class _Blocks:
 
 
 def _offer(kind: str, frame: dict[str, Any]) -> list[AgentEvent]:
-    url, name, title = _text(frame, "url"), _text(frame, "filename"), _text(frame, "title")
+    url, name, title = text_of(frame, "url"), text_of(frame, "filename"), text_of(frame, "title")
     if kind == "file" and url:
-        return [offered(url, _text(frame, "mediaType"), name)]
+        return [offered(url, text_of(frame, "mediaType"), name)]
     if kind in ("source-url", "source-document") and (url or title or name):
         return [Source(title or name or url, url)]
     return _unknown(kind)
+
+
+def kind_of(sse_name: str, data: str) -> str:
+    """What kind of record a server-sent event is; empty for one that says nothing."""
+    return _read(sse_name, data)[0]
+
+
+def _read(sse_name: str, data: str) -> tuple[str, dict[str, Any]]:
+    if sse_name == "message" and not data:
+        return "", {}  # without data it is a comment: httpx-sse gives one for each once an id was seen
+    kind, frame = _unwrap(sse_name, data)
+    return (sse_name if sse_name in _FINAL_NAMES else kind), frame
 
 
 def _unwrap(sse_name: str, data: str) -> tuple[str, dict[str, Any]]:
@@ -253,23 +267,27 @@ def reply_events(payload: object) -> list[AgentEvent]:
         payload = messages[-1:]
     if not isinstance(payload, list) and _content(payload) is None:
         return []
+    found = list(parts(payload))
+    if payload and not found:
+        return []
+    why = next(filter(None, (text_of(part, "finish_reason") for part in reversed(found))), "")
+    return [*said(found), RunFinished(why.replace("_", "-"))]
+
+
+def said(found: Iterable[dict[str, Any]]) -> list[AgentEvent]:
+    """What ``parts`` say."""
     tools: dict[str, str] = {}
-    events: list[AgentEvent] = []
-    why = ""
-    for number, part in enumerate(_parts(payload, _NESTING)):
-        why = _text(part, "finish_reason") or why
-        events += _part_events(part, f"part-{number}", tools)
-    return [*events, RunFinished(why.replace("_", "-"))]
+    return [event for number, part in enumerate(found) for event in _part_events(part, f"part-{number}", tools)]
 
 
-def _parts(node: object, nesting: int) -> Iterator[dict[str, Any]]:
-    """The messages and parts of a tree of messages, in order; messages come too, for their ``finish_reason``."""
+def parts(node: object, nesting: int = _NESTING) -> Iterator[dict[str, Any]]:
+    """The messages and parts of a tree of messages, in order; messages come too, for what they say of themselves."""
     if isinstance(node, dict):
         yield node
         node = _content(node)
     if isinstance(node, list) and nesting:
         for child in node:
-            yield from _parts(child, nesting - 1)
+            yield from parts(child, nesting - 1)
 
 
 def _content(message: object) -> list[Any] | None:
@@ -281,7 +299,7 @@ def _content(message: object) -> list[Any] | None:
 
 
 def _part_events(part: dict[str, Any], block: str, tools: dict[str, str]) -> list[AgentEvent]:
-    call_id, name, content = _text(part, "tool_call_id"), _text(part, "tool_name"), _text(part, "content")
+    call_id, name, content = text_of(part, "tool_call_id"), text_of(part, "tool_name"), text_of(part, "content")
     match part.get("part_kind") or part.get("role"):
         case "text" | "assistant" if content:
             return [TextDelta(block, content)]
@@ -295,8 +313,8 @@ def _part_events(part: dict[str, Any], block: str, tools: dict[str, str]) -> lis
             name = name or tools.get(call_id, "")
             return [ToolFinished(call_id, name, ok), *(offers(part.get("content"), name) if ok else ())]
         case "file" if isinstance(binary := part.get("content"), dict):
-            media_type = _text(binary, "media_type")
-            return [FileOffered(f"data:{media_type};base64,{_text(binary, 'data')}", media_type)]
+            media_type = text_of(binary, "media_type")
+            return [FileOffered(f"data:{media_type};base64,{text_of(binary, 'data')}", media_type)]
     return []
 
 
@@ -323,7 +341,7 @@ def _problem(entry: object) -> str:
         return ""
     place = entry.get("loc")
     where = ".".join(map(str, place)) + ": " if isinstance(place, list) else ""
-    return where + (_text(entry, "msg") or _text(entry, "message"))
+    return where + (text_of(entry, "msg") or text_of(entry, "message"))
 
 
 def _unknown(kind: str) -> list[AgentEvent]:
@@ -340,7 +358,7 @@ def _parse(data: str) -> object:
         return data
 
 
-def _text(fields: dict[str, Any], key: str) -> str:
+def text_of(fields: dict[str, Any], key: str) -> str:
     value = fields.get(key)
     if not isinstance(value, str):
         return ""

@@ -36,7 +36,7 @@ async def settle(
         async with asyncio.timeout(LOOKS * every):
             for _ in range(LOOKS):
                 try:
-                    state = _state(await caller.json(call, LOOK_PATIENCE))
+                    state = snapshot(await caller.json(call, LOOK_PATIENCE))
                 except ConversationGone:
                     return
                 except AgentError as error:
@@ -55,7 +55,7 @@ async def settle(
     log.warning("noxus.unsettled", extra={"conversation": conversation_id, "reason": why})
 
 
-def _state(conversation: object) -> tuple[object, ...]:
+def snapshot(conversation: object) -> tuple[object, ...]:
     """What may change while a run goes on; with some servers its messages show only at its end."""
     if not isinstance(conversation, dict):
         return (conversation,)

@@ -36,6 +36,8 @@ from slackbot.noxus.events import clean, reason
 MAX_PAUSE: Final = 30.0
 """Longest wait between two tries, in seconds, also when the server asks for more."""
 
+SPREAD_SECONDS: Final = 1.0
+
 _DETAIL_LENGTH: Final = 300
 _UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _BY_STATUS: Final[dict[int, type[AgentError]]] = {
@@ -66,12 +68,17 @@ class Retry(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Setback:
-    """A call that did not succeed: the error to raise, and what may be done about it."""
+    """A call that did not succeed: the error to raise, and what may be done about it.
+
+    ``down``: Noxus may be down, or only what the call was ``about``; empty where it was about nothing in particular.
+    """
 
     error: AgentError
     cause: Exception | None = None
     retry: Retry = Retry.NEVER
     retry_after: float | None = None
+    down: bool = False
+    about: str = ""
 
     def pause(self, attempt: int, jitter: float) -> float | None:
         """Seconds to wait after try number ``attempt`` (from 0), or None to give up. ``jitter`` is in 0..1."""
@@ -79,7 +86,8 @@ class Setback:
         if attempt >= times:
             return None
         if self.retry_after is not None:
-            return min(self.retry_after, MAX_PAUSE)
+            # Others were told the same: they shall not all come back in the same moment.
+            return min(self.retry_after, MAX_PAUSE) + jitter * SPREAD_SECONDS
         return min(first * 2.0**attempt, MAX_PAUSE) * (1 + jitter) / 2
 
 
@@ -100,6 +108,12 @@ class Call:
     def _repeatable(self) -> bool:
         return self.method == "GET"
 
+    @property
+    def _about(self) -> str:
+        """One conversation, file or agent; nothing for a call to them all."""
+        thing = self.path.split("/")[:4]
+        return "/".join(thing) if len(thing) > 3 else ""
+
     def lost(self, cause: Exception, hidden: str) -> Setback:
         """No answer came. ``hidden`` is the secret to keep out of the error's text."""
         unsent = isinstance(cause, _UNSENT)
@@ -112,7 +126,8 @@ class Call:
             f"{self.method} {self.path}: {text}", may_have_arrived=self.carries_message and not (unsent or in_part)
         )
         again = unsent or (self._repeatable and kind is AgentUnavailable)
-        return Setback(error, cause, Retry.FAILED if again else Retry.NEVER)
+        about = "" if unsent else self._about
+        return Setback(error, cause, Retry.FAILED if again else Retry.NEVER, down=True, about=about)
 
     def refused(self, status: int, headers: httpx.Headers, body: bytes, hidden: str) -> Setback:
         """An answer other than success. ``hidden`` is the secret to keep out of the error's text."""
@@ -132,7 +147,8 @@ class Call:
             retry = Retry.BUSY
         elif self._repeatable and status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             retry = Retry.FAILED
-        return Setback(error, None, retry, _retry_after(headers))
+        down = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
+        return Setback(error, None, retry, _retry_after(headers), down=down, about=self._about)
 
 
 def message_body(content: str, files: Sequence[Mapping[str, object]] | None = None) -> dict[str, object]:

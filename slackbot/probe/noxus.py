@@ -21,6 +21,7 @@ from slackbot.domain import (
 )
 from slackbot.errors import AgentError, AgentTimedOut, ConversationFull
 from slackbot.noxus.events import reply_events
+from slackbot.noxus.exchange import exchanges
 from slackbot.noxus.profile import tools
 from slackbot.noxus.wire import message_body, names_message_cap
 from slackbot.probe.questions import NOXUS
@@ -73,7 +74,7 @@ class NoxusProbe:
     async def run(self) -> None:
         """Ask everything. What could not be asked says why in its finding."""
         stages: tuple[tuple[Callable[[], Awaitable[None]], str], ...] = (
-            (self._hello, "stream envelope sse_ids line_end done_event history"),
+            (self._hello, "stream envelope sse_ids line_end done_event history finish_reasons"),
             (self._idle, "idle_events"),
             (self._raw, "done_marker event_names"),
             (self._tool, "tool_names"),
@@ -166,6 +167,8 @@ class NoxusProbe:
         spelled = {"pydantic_message_parts", "message_parts"} & keys
         if spelled:
             self.findings.saw("noxus.history", "both" if len(spelled) == 2 else spelled.pop())
+        if told := exchanges({"messages": state.messages}):
+            self.findings.saw("noxus.finish_reasons", "yes" if told[-1].finish else "no")
 
     async def _idle(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -13,6 +14,13 @@ CONTEXT_MESSAGES = 50
 CONTEXT_CHARS = 20_000
 CONTEXT_HEADING = "Said before in this thread, for you to know:"
 AGENT_NAME = "You"
+
+
+def digest(words: str) -> str:
+    """By what a message can be known again that is not kept: of its words alone, whatever becomes of white space and
+    of characters that cannot be sent."""
+    plain = " ".join(words.replace("\ufffd", "").split())
+    return hashlib.sha256(plain.encode(errors="ignore")).hexdigest()
 
 
 def who_and_where(turn: Turn, context: Iterable[ContextMessage], *, bot_user_id: str, name_author: bool) -> Entities:

@@ -20,8 +20,10 @@ import pytest
 from slackbot.store.migrate import upgrade
 
 _numbers = itertools.count(1)
+_TABLES = "SELECT string_agg(tablename, ', ' ORDER BY tablename) FROM pg_tables WHERE schemaname = 'public'"
+_OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 # Its input ends when we die, however we die.
-_WATCH = 'cat; kill -QUIT "$(head -n 1 "$1/data/postmaster.pid")" 2>/dev/null; rm -rf "$1"'
+_WATCH = 'exec 2>/dev/null; cat; kill -QUIT "$(head -n 1 "$1/data/postmaster.pid")"; rm -rf "$1"'
 
 
 class Postgres:
@@ -40,6 +42,9 @@ class Postgres:
         self._run("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
         self.create("template")
         upgrade(self.url("template"))
+        with psycopg.connect(self.url("template")) as connection:
+            self._tables = connection.execute(_TABLES).fetchone()
+        self.create("test", template="template")
 
     def url(self, database: str) -> str:
         url: str = self._server.get_uri(database=database)
@@ -51,6 +56,18 @@ class Postgres:
 
     def drop(self, database: str) -> None:
         self._run(f'DROP DATABASE "{database}" WITH (FORCE)')
+
+    def empty(self, database: str) -> None:
+        """Forget all rows, and whoever is still connected: many times quicker than another database, which is made
+        only where the tables are not those of the template any more."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            connection.execute(f"SELECT pg_terminate_backend(pid) {_OTHERS}".encode())
+            if (tables := connection.execute(_TABLES).fetchone()) is not None and tables == self._tables:
+                rows = tables[0].replace("alembic_version, ", "")
+                connection.execute(f"TRUNCATE {rows} RESTART IDENTITY".encode())
+                return
+        self.drop(database)
+        self.create(database, template="template")
 
     def _run(self, *statements: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
@@ -110,9 +127,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{path}"
         return
     server: Postgres = request.getfixturevalue("postgres")
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    yield server.create(name, template="template")
-    server.drop(name)
+    yield server.url("test")
+    server.empty("test")
 
 
 @pytest.fixture

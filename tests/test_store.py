@@ -180,6 +180,25 @@ async def test_the_conversation_remembers_its_files(store: Store) -> None:
     assert (await claimed(store)).conversation.sent_files == frozenset()
 
 
+async def test_what_was_submitted_can_be_found_again(store: Store, sql: Raw) -> None:
+    """Its digest and its age, as long as the answer is on its way."""
+    await accept(store, message(1))
+    turn = await claimed(store)
+    assert await store.submission(turn.id) is None
+    assert await store.mark_submitted(turn.id, "me", "abc")
+    sql("UPDATE turns SET submitted_at = submitted_at - 60")
+    found = await store.submission(turn.id)
+    assert found is not None
+    assert (found[0], 59 < found[1] < 90) == ("abc", True)
+    sql("UPDATE turns SET digest = NULL")  # as the version before leaves it
+    found = await store.submission(turn.id)
+    assert found is not None
+    assert found[0] == ""
+    await store.mark_submitted(turn.id, "me", "abc")
+    await store.fail(turn.id, "me", "interrupted")
+    assert sql("SELECT digest FROM turns") == [(None,)]
+
+
 async def test_what_is_left_to_be_done_is_remembered(store: Store) -> None:
     """A turn that comes back says what its answer still needs."""
     await accept(store, message(1))

@@ -207,7 +207,7 @@ async def test_a_postponed_turn_comes_back_and_keeps_its_place(store: Store, sql
     turn = await claimed(store)
     assert await store.postpone(turn.id, "me", 60)
     assert [other.ts for other in await drain(store)] == [ts(3)]
-    sql("UPDATE turns SET available_at = available_at - 61 WHERE id = %s", turn.id)
+    sql("UPDATE turns SET available_at = available_at - 61, parked_until = parked_until - 61 WHERE id = %s", turn.id)
     again = await claimed(store)
     assert (again.ts, again.attempt, again.submitted) == (ts(1), 2, False)
 

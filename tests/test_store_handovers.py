@@ -356,7 +356,7 @@ async def test_the_agent_is_silent_while_a_handover_is_open(store: Store) -> Non
     await accept(store, message(2, thread=1))
     await accept(store, message(3, thread=1), Say(Notice.GREETING))
     await accept(store, message(4))
-    assert [turn.ts for turn in await drain(store)] == [ts(3), ts(4)]
+    assert {turn.ts for turn in await drain(store)} == {ts(3), ts(4)}
     await store.end_handover(handover.id, "T1", Move.HAND_BACK, "U8")
     assert [turn.ts for turn in await drain(store)] == [ts(2)]
 
@@ -881,6 +881,7 @@ async def test_the_next_question_waits_while_an_operator_is_asked(store: Store, 
     await accept(store, message(4, thread=1))
     assert await drain(store) == []
     sql("UPDATE conversations SET held_until = held_until - 61")
+    sql("UPDATE turns SET parked_until = parked_until - 61")
     assert [turn.ts for turn in await drain(store)] == [ts(4)]
 
 

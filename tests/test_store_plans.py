@@ -12,7 +12,17 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from slackbot.domain import ChannelKind, HandoverReason, MessageDeleted, MessageEdited, MessageRef, Move, TurnKind
+from slackbot.domain import (
+    ChannelKind,
+    HandoverReason,
+    MessageDeleted,
+    MessageEdited,
+    MessageRef,
+    Move,
+    Notice,
+    TurnKind,
+)
+from slackbot.routing import Say
 from slackbot.store import Changed, Store, Timers
 from tests.databases import Raw
 from tests.stored import accept, claimed, drain, message, ts
@@ -103,7 +113,10 @@ def explain(database_url: str, sql: Raw) -> Callable[[str, Any], str]:
 def reads_a_table(plan: str) -> bool:
     """Whether a table is read from end to end. Walking the index of what is queued is what a queue is for."""
     return any(
-        re.match(rf"SCAN ({_TABLES})(?!.*INDEX ix_(turns_queued|turns_leases|handovers_wake))", line.strip())
+        re.match(
+            rf"SCAN ({_TABLES})(?!.*INDEX ix_(turns_queued|turns_ready|turns_brief|turns_leases|handovers_wake))",
+            line.strip(),
+        )
         or re.search(rf"Seq Scan on ({_TABLES})", line)
         for line in plan.splitlines()
     )
@@ -227,15 +240,46 @@ async def test_feedback_is_read_in_order(store: Store, explain: Callable[[str, A
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan
 
 
-@pytest.mark.usefixtures("history")
-async def test_a_claim_finds_the_queue_by_its_index(store: Store, explain: Callable[[str, Any], str]) -> None:
-    """The claim walks the queue in order and checks the thread, each by a partial index."""
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_claim_goes_from_index_to_index(
+    request: pytest.FixtureRequest, store: Store, explain: Callable[[str, Any], str], *, known: bool
+) -> None:
+    """Team, channel, person and turn are each found by one look into what is ready, what has to wait is seen once;
+    nothing is sorted. That is so in a new database, too: plans are made there, and kept when the queue has grown."""
+    if known:
+        request.getfixturevalue("history")
+    await accept(store, message(1, user="U9", channel="C9"))
+    await accept(store, message(2, user="U9", channel="C9", thread=1))
+    await accept(store, message(3, user="U9", channel="C9"))
+    await accept(store, message(4, user="U9", channel="C9"), Say(Notice.GREETING))
     with heard() as statements:
-        await claimed(store)
-    [(statement, parameters)] = [found for found in statements if "available_at <=" in found[0]]
-    plan = explain(statement, parameters)
+        # By turns with what else there may be.
+        assert await store.claim("me", 30, 8)
+    once = {re.sub(r"\s+", " ", statement): (statement, given) for statement, given in statements}
+    found = {text: explain(*statement) for text, statement in once.items()}
+    ready = {text: plan for text, plan in found.items() if "parked_until IS NULL" in text}
+    assert len(ready) == 9
+    for text, plan in found.items():
+        print(text, plan, sep="\n", end="\n\n")
+        assert not re.search("Sort|TEMP B-TREE|Bitmap", plan)
+        assert text not in ready or re.search("ix_turns_(ready|brief)", plan)
+    [parking] = [plan for text, plan in ready.items() if "SET parked_until" in text]
+    for index in ("ix_turns_ready", "ix_turns_queued_order", "uq_turns_running", "uq_handovers_open"):
+        assert index in parking
+    [looking_again] = [plan for text, plan in found.items() if "parked_until IS NOT NULL" in text]
+    assert "ix_turns_parked" in looking_again
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_who_waits_is_counted_in_an_index(
+    request: pytest.FixtureRequest, store: Store, explain: Callable[[str, Any], str], *, known: bool
+) -> None:
+    """Those of a team and of a person, without reading the queue or the person's past. Those that run are few."""
+    if known:
+        request.getfixturevalue("history")
+    with heard() as statements:
+        await accept(store, message(1))
+    [(statement, given)] = [found for found in statements if "waiting_in_team" in found[0]]
+    plan = explain(statement, given)
     print(plan)
-    for index in (r"ix_turns_queued\b", "ix_turns_queued_order", "uq_turns_running"):
-        assert re.search(index, plan)
-    assert "Sort" not in plan
-    assert "TEMP B-TREE" not in plan
+    assert len(re.findall("ix_turns_load|uq_turns_running on turns turns_2_", plan)) >= 3

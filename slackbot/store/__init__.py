@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from slackbot.store.errors import DatabaseInUse, StoreError
+from slackbot.store.replicas import Presence, new_owner
+from slackbot.store.slots import Slots
 from slackbot.store.store import Store
-from slackbot.store.values import Accepted, Changed, Counts, Due, Feedback, Handed, HandoverRecord, Pressed, Timers
+from slackbot.store.values import (
+    Accepted,
+    Bounds,
+    Changed,
+    Counts,
+    Due,
+    Feedback,
+    Handed,
+    HandoverRecord,
+    Pressed,
+    Timers,
+)
 
 __all__ = [
     "Accepted",
+    "Bounds",
     "Changed",
     "Counts",
     "DatabaseInUse",
@@ -15,8 +29,11 @@ __all__ = [
     "Feedback",
     "Handed",
     "HandoverRecord",
+    "Presence",
     "Pressed",
+    "Slots",
     "Store",
     "StoreError",
     "Timers",
+    "new_owner",
 ]

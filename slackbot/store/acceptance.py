@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
+    ScalarSelect,
     Select,
     and_,
     bindparam,
@@ -49,8 +51,10 @@ from slackbot.store.models import (
     is_deleted,
     is_open,
     is_ordered,
+    is_pending,
     is_queued,
     is_running,
+    is_waiting,
 )
 from slackbot.store.values import Accepted
 
@@ -60,6 +64,9 @@ _WITH_WORDS = frozenset({TurnKind.ASK, TurnKind.CONTEXT, TurnKind.RELAY})
 
 RATE_WINDOW = 60.0
 """Seconds over which a person's questions are counted."""
+
+COUNTED = 10_000
+"""Nothing is counted further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ def take_in(database: Database, connection: Connection, arrival: Arrival) -> Acc
     kind, notice = _kind(decision)
     handover = facts.handover
     speaks_for_us = kind is TurnKind.CONTEXT and handover is not None and handover.operator_id == message.user_id
-    waiting = kind in {TurnKind.ASK, TurnKind.RESET} and bool(row.busy)
+    waiting = kind in {TurnKind.ASK, TurnKind.RESET} and (bool(row.busy) or decision == RunTurn(later=True))
     values = {
         "conversation_id": conversation_id,
         "team_id": message.team_id,
@@ -105,7 +112,7 @@ def take_in(database: Database, connection: Connection, arrival: Arrival) -> Acc
         "is_reply": message.is_reply,
         "attempt": 1,
         "waited": waiting,
-        "handover_id": row.handover_id if kind is TurnKind.RELAY else None,
+        "handover_id": row.handover_id if kind is TurnKind.RELAY or isinstance(decision, Order) else None,
         "from_operator": arrival.from_operator or speaks_for_us,
     }
     turn_id = connection.execute(database.insert_new(TurnRow), values).scalar_one_or_none()
@@ -197,12 +204,18 @@ def _known() -> Select[*tuple[Any, ...]]:
     stored = select(turn.id).where(
         turn.team_id == bindparam("team_id"), turn.channel_id == bindparam("channel_id"), turn.ts == bindparam("ts")
     )
-    asks = select(func.count()).where(
-        turn.team_id == bindparam("team_id"),
-        turn.user_id == bindparam("user_id"),
-        turn.kind == TurnKind.ASK.value,
-        turn.accepted_at > epoch_now() - RATE_WINDOW,
-    )
+    in_team, by_author = turn.team_id == bindparam("team_id"), turn.user_id == bindparam("user_id")
+    lately = and_(in_team, by_author, turn.accepted_at > epoch_now() - RATE_WINDOW)
+    ordered = and_(is_pending(turn), is_ordered(turn), in_team)
+    counted = {
+        "asks": and_(lately, turn.kind == TurnKind.ASK.value),
+        "notices": and_(lately, turn.kind == TurnKind.NOTICE.value),
+        "waiting_in_team": and_(ordered, is_waiting(turn)),
+        "waiting_of_author": and_(ordered, by_author, is_waiting(turn)),
+        "running_in_team": and_(ordered, turn.state == TurnState.RUNNING.value),
+        "running_of_author": and_(ordered, by_author, turn.state == TurnState.RUNNING.value),
+    }
+    waiting_here = select(func.count()).where(here, is_queued(turn), is_ordered(turn)).correlate(ConversationRow)
     # One row even when the thread is new.
     always = select(literal_column("1").label("one")).subquery()
     return (
@@ -213,13 +226,19 @@ def _known() -> Select[*tuple[Any, ...]]:
             wrote_since.correlate(ConversationRow, asked).label("others_wrote_since"),
             or_(runs.correlate(ConversationRow), queued_before.correlate(ConversationRow)).label("busy"),
             stored.scalar_subquery().label("stored"),
-            asks.scalar_subquery().label("asks"),
+            waiting_here.scalar_subquery().label("waiting_here"),
+            *(_count(what).label(name) for name, what in counted.items()),
         )
         .select_from(always)
         .outerjoin(ConversationRow, _IS_THREAD)
         .outerjoin(HandoverRow, and_(HandoverRow.conversation_id == ConversationRow.id, is_open(HandoverRow)))
         .outerjoin(asked, asked.id == newest_ask)
     )
+
+
+def _count(what: ColumnElement[bool]) -> ScalarSelect[int]:
+    found = select(literal_column("1")).where(what).limit(COUNTED).subquery()
+    return select(func.count()).select_from(found).scalar_subquery()
 
 
 # Built once: building it takes ten times as long as running it.
@@ -233,5 +252,11 @@ def _facts(row: Row[Any]) -> ThreadFacts:
         last_asker=row.last_asker,
         others_wrote_since=bool(row.others_wrote_since),
         asks_last_minute=row.asks,
+        notices_last_minute=row.notices,
+        waiting_here=row.waiting_here,
+        waiting_of_author=row.waiting_of_author,
+        waiting_in_team=row.waiting_in_team,
+        running_of_author=row.running_of_author,
+        running_in_team=row.running_in_team,
         handover=None if row.handover_id is None else rows.handover(row),
     )

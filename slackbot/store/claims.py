@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Double, Row, ScalarSelect, and_, bindparam, case, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Double, Row, ScalarSelect, bindparam, case, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -18,46 +17,71 @@ from slackbot.domain import (
 )
 from slackbot.store import rows
 from slackbot.store.engine import Database
-from slackbot.store.models import (
-    ConversationRow,
-    HandoverRow,
-    TurnRow,
-    epoch_now,
-    is_open,
-    is_ordered,
-    is_pending,
-    is_queued,
-    is_relay,
-    is_running,
-    is_speaking,
-)
+from slackbot.store.lanes import Load, Rotation, Walk, first_of_lane, look_again
+from slackbot.store.models import ConversationRow, TurnRow, epoch_now, is_running
+from slackbot.store.values import Bounds
 
-_RACES = 5
-"""Lost races in a row after which a claim comes back with nothing; the next poll tries again."""
+_TRANSACTIONS = 10
+"""After so many lost races, or so much that has to wait, a claim comes back with nothing; the next poll goes on."""
 
 
-async def claim(database: Database, owner: str, lease_seconds: float, limit: int) -> list[Turn]:
-    """Take the next ``limit`` turns that may run, abandoned ones first, in one transaction."""
-    for _ in range(_RACES):
-        try:
-            async with database.writing() as connection:
-                turns: list[Turn] = []
-                while len(turns) < limit and (turn := await _take(connection, owner, lease_seconds)):
-                    turns.append(turn)
+class Claims:
+    """Takes turns for one process. Those that wait are served in turn, whoever has more of them."""
+
+    def __init__(self, database: Database, bounds: Bounds) -> None:
+        self._database = database
+        self._bounds = bounds
+        self._rotations = {brief: Rotation() for brief in (False, True)}
+        self._brief_first = False
+
+    async def claim(self, owner: str, lease_seconds: float, limit: int) -> list[Turn]:
+        """Take the next ``limit`` turns that may run, abandoned ones first, in one transaction.
+
+        Replicas that claim at the same moment do not see each other: then a bound may be passed by what one took.
+        """
+        for _ in range(_TRANSACTIONS):
+            try:
+                turns, unfinished = await self._transaction(owner, lease_seconds, limit)
+            except IntegrityError:
+                # Between our look and our update another replica started a turn of the same thread. One by one, a
+                # further race costs less.
+                limit = 1
+                continue
+            if turns or not unfinished:
                 return turns
-        except IntegrityError:
-            # Between our look and our update another replica started a turn of the same thread. One by one, a
-            # further race costs less.
-            limit = 1
-    return []
+        return []
 
+    async def _transaction(self, owner: str, lease_seconds: float, limit: int) -> tuple[list[Turn], bool]:
+        def work(connection: Connection) -> tuple[list[Turn], bool]:
+            return self._take(connection, {"owner_name": owner, "lease_seconds": lease_seconds}, limit)
 
-async def _take(connection: AsyncConnection, owner: str, lease_seconds: float) -> Turn | None:
-    for take in _TAKE:
-        taken = await connection.execute(take, {"owner_name": owner, "lease_seconds": lease_seconds})
-        if (turn_id := taken.scalar_one_or_none()) is not None:
-            return _turn((await connection.execute(_LOAD, {"turn_id": turn_id})).one())
-    return None
+        return await self._database.transact(work)
+
+    def _take(self, connection: Connection, held: dict[str, Any], limit: int) -> tuple[list[Turn], bool]:
+        """The turns, and whether there may be more than could be looked at."""
+        taken: list[int] = []
+        while len(taken) < limit and (turn_id := connection.execute(_TAKE_ABANDONED, held).scalar_one_or_none()):
+            taken.append(turn_id)
+        unfinished = False
+        if len(taken) < limit:
+            look_again(connection)
+            load = Load(connection, self._bounds)
+            walks = [
+                Walk(connection, self._rotations[brief], load, _TAKE[brief], held, brief=brief)
+                for brief in (False, True)
+            ]
+            if self._brief_first:
+                walks.reverse()
+            while walks and len(taken) < limit:
+                # Questions and what is brief by turns, too.
+                walk = walks.pop(0)
+                if (turn_id := walk.next()) is not None:
+                    taken.append(turn_id)
+                    walks.append(walk)
+                unfinished = unfinished or walk.unfinished
+            self._brief_first = not self._brief_first
+        found = {row.id: _turn(row) for row in connection.execute(_LOAD, {"turn_ids": taken})} if taken else {}
+        return [found[turn_id] for turn_id in taken], unfinished
 
 
 def _abandoned() -> ScalarSelect[int]:
@@ -73,53 +97,11 @@ def _abandoned() -> ScalarSelect[int]:
     )
 
 
-def _next_queued() -> ScalarSelect[int]:
-    """The first accepted turn that has to wait for no other one of its thread.
-
-    An older one of the thread counts even when it may not start yet: a postponed question keeps its place.
-    """
-    turn, other = aliased(TurnRow), aliased(TurnRow)
-    for_agent = turn.kind != TurnKind.RELAY.value
-    here = other.conversation_id == turn.conversation_id
-    beside = and_(here, is_ordered(other))
-    relayed = and_(here, is_relay(other), is_pending(other))
-    # Not NOT EXISTS, which PostgreSQL may answer by reading every running turn first.
-    waits_for = (
-        # People wait for the agent's words; not for it to settle afterwards.
-        select(other.id).where(beside, is_running(other), or_(for_agent, is_speaking(other))),
-        select(other.id).where(beside, is_queued(other), other.ts < turn.ts, for_agent),
-        select(other.id).where(relayed, or_(other.ts < turn.ts, other.state == TurnState.RUNNING.value)),
-        # One that was stopped has only to end visibly.
-        select(HandoverRow.id).where(
-            HandoverRow.conversation_id == turn.conversation_id,
-            is_open(HandoverRow),
-            for_agent,
-            turn.stopped_by.is_(None),
-        ),
-        select(ConversationRow.id).where(
-            ConversationRow.id == turn.conversation_id, ConversationRow.held_until > epoch_now(), for_agent
-        ),
-    )
-    free = [found.correlate(turn).limit(1).scalar_subquery().is_(None) for found in waits_for]
-    return (
-        select(turn.id)
-        .where(
-            is_queued(turn),
-            turn.available_at <= epoch_now(),
-            or_(turn.kind == TurnKind.NOTICE.value, and_(*free)),
-        )
-        .order_by(turn.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-
-
-def _taking(candidate: ScalarSelect[int]) -> ReturningUpdate[int]:
+def _taking(turn: ColumnElement[bool]) -> ReturningUpdate[int]:
     crashed = is_running(TurnRow) & TurnRow.submitted_at.is_(None)
     return (
         update(TurnRow)
-        .where(TurnRow.id == candidate)
+        .where(turn)
         .values(
             state=TurnState.RUNNING.value,
             owner=bindparam("owner_name"),
@@ -133,7 +115,8 @@ def _taking(candidate: ScalarSelect[int]) -> ReturningUpdate[int]:
 
 
 # Built once: building them takes longer than running them.
-_TAKE = (_taking(_abandoned()), _taking(_next_queued()))
+_TAKE_ABANDONED = _taking(TurnRow.id == _abandoned())
+_TAKE = {brief: _taking(first_of_lane(brief=brief)) for brief in (False, True)}
 _LOAD = (
     select(
         TurnRow.id,
@@ -156,7 +139,7 @@ _LOAD = (
         *rows.CONVERSATION,
     )
     .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
-    .where(TurnRow.id == bindparam("turn_id"))
+    .where(TurnRow.id.in_(bindparam("turn_ids", expanding=True)))
 )
 
 

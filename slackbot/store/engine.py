@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import psycopg
+from psycopg import waiting
+from psycopg.abc import PQGen
 from sqlalchemy import URL, Connection, Engine, Executable, Row, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -23,6 +28,9 @@ Result = TypeVar("Result")
 
 OPERATION_SECONDS = 5.0
 """No operation takes longer, whatever the database or the network does: a lease is longer than this."""
+
+ANSWER_SECONDS = 3.0
+"""Longer than PostgreSQL may think about a statement: then it is not there any more."""
 
 _SQLITE_SETUP = (
     "PRAGMA journal_mode = WAL",
@@ -43,13 +51,31 @@ _POSTGRESQL_SETUP = (
     "SET idle_in_transaction_session_timeout = 10000",
 )
 # Seconds, except tcp_user_timeout: https://www.postgresql.org/docs/current/libpq-connect.html
-_POSTGRESQL_CONNECT = {
+POSTGRESQL_CONNECT = {
     "connect_timeout": 2,
     "keepalives_idle": 10,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 5000,
 }
+
+
+class Impatient(psycopg.AsyncConnection[Any]):
+    """A connection that closes itself when the server says nothing, or when nobody waits any more. The driver's own
+    would ask the server to let the statement be, and wait for that, too."""
+
+    async def wait(self, gen: PQGen[Result], interval: float = 0.1, **more: Any) -> Result:  # type: ignore[override] # noqa: ANN401 - what else its versions take
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, **more)
+        except TimeoutError as error:
+            self.pgconn.finish()
+            raise psycopg.OperationalError("the server says nothing") from error
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
+
+
 WRITES = "slackbot_writes"
 """The execution option of an engine whose transactions write."""
 
@@ -128,27 +154,43 @@ def own_errors() -> Iterator[None]:
         raise StoreError(f"the database does not do its work: {type(cause).__name__}: {reason}") from error
 
 
+@contextmanager
+def own_values() -> Iterator[None]:
+    try:
+        yield
+    except (DataError, UnicodeError) as error:
+        raise StoreError(f"the database refuses a value: {type(error).__name__}") from error
+
+
 class Database:
     """Short transactions on one database. Its failures come out as ``StoreError``; a value it refuses does not."""
 
     def __init__(self, url: URL) -> None:
-        on_sqlite = url.drivername == "sqlite"
+        self.on_sqlite = on_sqlite = url.drivername == "sqlite"
         drivers = ("sqlite+aiosqlite", "sqlite") if on_sqlite else ("postgresql+psycopg", "postgresql+psycopg")
         options: dict[str, Any] = {
             "pool_timeout": OPERATION_SECONDS,
             "pool_pre_ping": not on_sqlite,
-            "connect_args": {} if on_sqlite else _POSTGRESQL_CONNECT,
             # Parameters are people's words: they stay out of error texts.
             "hide_parameters": True,
         }
-        self._engine = create_async_engine(url.set(drivername=drivers[0]), pool_size=5, max_overflow=5, **options)
+        limits: dict[str, Any] = {} if on_sqlite else POSTGRESQL_CONNECT
+        impatient = {} if on_sqlite else {"async_creator_fn": Impatient.connect}
+        self._engine = create_async_engine(
+            url.set(drivername=drivers[0]), pool_size=5, max_overflow=5, connect_args=limits | impatient, **options
+        )
         self._writer = self._engine.execution_options(**{WRITES: True})
-        self._group_writer = create_engine(url.set(drivername=drivers[1]), pool_size=1, max_overflow=0, **options)
+        self._group_writer = create_engine(
+            url.set(drivername=drivers[1]), pool_size=1, max_overflow=0, connect_args=limits, **options
+        )
+        self._group_connection: psycopg.Connection | None = None
         self._group_writer.update_execution_options(**{WRITES: True})
         for engine in (self._engine.sync_engine, self._group_writer):
             _prepare(engine)
         if on_sqlite:
             event.listen(self._engine.sync_engine, "invalidate", _undo)
+        else:
+            event.listen(self._group_writer, "connect", self._remember)
         # SQLite takes one writer at a time and makes the others poll for their turn; a queue is quicker, and fair.
         self._turnstile: AbstractAsyncContextManager[Any] = asyncio.Lock() if on_sqlite else nullcontext()
         # The two classes differ in name only, as far as conflicts and RETURNING go.
@@ -169,26 +211,28 @@ class Database:
             async with asyncio.timeout(OPERATION_SECONDS), self._engine.connect() as connection:
                 yield connection
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that commits at the end of the block. A value it refuses is a ``StoreError`` too."""
-        try:
-            with own_errors():
-                async with asyncio.timeout(OPERATION_SECONDS), self._turnstile, self._writer.begin() as connection:
-                    yield connection
-        except (DataError, UnicodeError) as error:
-            raise StoreError(f"the database refuses a value: {type(error).__name__}") from error
-
-    async def read(self, statement: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
+    async def read(self, statement: Executable, **values: object) -> Sequence[Row[*tuple[Any, ...]]]:
         """The rows of one statement."""
         async with self.reading() as connection:
-            return (await connection.execute(statement)).all()
+            return (await connection.execute(statement, values)).all()
 
-    async def write(self, statement: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
+    async def write(self, statement: Executable, **values: object) -> Sequence[Row[*tuple[Any, ...]]]:
         """One statement as a transaction of its own, and the rows it returns."""
-        async with self.writing() as connection:
-            result = await connection.execute(statement)
+
+        def run(connection: Connection) -> Sequence[Row[*tuple[Any, ...]]]:
+            result = connection.execute(statement, values)
             return result.all() if result.returns_rows else ()
+
+        return await self.transact(run)
+
+    async def transact(self, work: Callable[[Connection], Result]) -> Result:
+        """One transaction, on SQLite as a group is written. A value it refuses is a ``StoreError`` too."""
+        with own_values():
+            if self.on_sqlite:
+                return await self.write_group(work)
+            with own_errors():
+                async with asyncio.timeout(OPERATION_SECONDS), self._writer.begin() as connection:
+                    return await connection.run_sync(work)
 
     async def write_group(self, work: Callable[[Connection], Result]) -> Result:
         """One transaction of very many statements, in a thread. There a statement takes a tenth of the time on SQLite:
@@ -200,7 +244,28 @@ class Database:
 
         with own_errors():
             async with self._turnstile:
-                return await asyncio.to_thread(write)
+                impatience = asyncio.get_running_loop().call_later(OPERATION_SECONDS, self._hang_up)
+                try:
+                    return await asyncio.to_thread(write)
+                finally:
+                    impatience.cancel()
+
+    def _remember(self, connection: DBAPIConnection, _: object) -> None:
+        self._group_connection = cast("psycopg.Connection", connection)
+
+    def _hang_up(self) -> None:
+        """End the group's connection from here: its thread would wait for ever for a server that says nothing."""
+        if self._group_connection is not None and not self._group_connection.closed:
+            with suppress(OSError), socket.socket(fileno=os.dup(self._group_connection.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
+
+    async def connect(self) -> psycopg.AsyncConnection[Any]:
+        """A connection of its own, for what lasts as long as a session. For PostgreSQL only."""
+        arguments, options = self._engine.dialect.create_connect_args(self._engine.url)
+        connection = await Impatient.connect(*arguments, autocommit=True, **{**options, **POSTGRESQL_CONNECT})
+        for statement in _POSTGRESQL_SETUP:
+            await connection.execute(statement)
+        return connection
 
     async def check(self) -> None:
         """Raise ``StoreError`` unless the database answers and can be written."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, insert, select, true, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, select, true, update
 
 from slackbot.domain import (
     ChannelKind,
@@ -19,6 +18,7 @@ from slackbot.domain import (
     TurnState,
 )
 from slackbot.store import rows
+from slackbot.store.lanes import wait_ended, wait_ends
 from slackbot.store.models import (
     ConversationRow,
     HandoverRow,
@@ -74,54 +74,70 @@ class Handovers(Outbox):
         Questions that wait become context. The one being answered is stopped, unless it is the agent that asks: its
         words are shown as they are. It has to ask before its turn has ended, as the next one would begin.
         """
-        async with self._database.writing() as connection:
-            conversation_id = await self._start_thread(connection, thread, kind)
-            fresh = await self._heed(connection, conversation_id, key)
-            standing = await _newest(connection, conversation_id)
+
+        def ask(connection: Connection) -> Handed:
+            conversation_id = self._start_thread(connection, thread, kind)
+            fresh = self._heed(connection, conversation_id, key)
+            standing = _newest(connection, conversation_id)
             if not fresh or (standing is not None and standing.is_open):
                 return Handed(done=False, handover=standing)
             who = {"asker_id": asker_id, "actor_id": actor_id}
-            return await self._open(connection, conversation_id, Move.ASK, timers, reason=reason, **who)
+            return self._open(connection, conversation_id, Move.ASK, timers, reason=reason, **who)
+
+        return await self._database.transact(ask)
 
     async def take_over(self, thread: ThreadKey, operator_id: str, timers: Timers) -> Handed:
         """Give the thread to this operator unasked, or claim the handover that waits there. An answer that is being
         written is stopped. A thread that the agent was never in is unknown."""
-        async with self._database.writing() as connection:
-            conversation_id = await self._lock_thread(connection, thread)
+
+        def take(connection: Connection) -> Handed:
+            conversation_id = self._lock_thread(connection, thread)
             if conversation_id is None:
                 return Handed(done=False, handover=None)
-            standing = await _newest(connection, conversation_id)
+            standing = _newest(connection, conversation_id)
             if standing is not None and standing.is_open:
-                return await self._claim(connection, standing, operator_id, timers)
-            asker_id = (await connection.execute(_asker(conversation_id))).scalar_one_or_none() or ""
+                return self._claim(connection, standing, operator_id, timers)
+            asker_id = connection.execute(_asker(conversation_id)).scalar_one_or_none() or ""
             who = {"asker_id": asker_id, "actor_id": operator_id}
             reason = HandoverReason.OPERATOR
-            return await self._open(connection, conversation_id, Move.TAKE_OVER, timers, reason=reason, **who)
+            return self._open(connection, conversation_id, Move.TAKE_OVER, timers, reason=reason, **who)
+
+        return await self._database.transact(take)
 
     async def claim_handover(self, handover_id: int, team_id: str, operator_id: str, timers: Timers) -> Handed:
         """Give the handover that waits to this operator."""
-        async with self._database.writing() as connection:
-            handover = await self._lock_handover(connection, handover_id, team_id)
+
+        def claim(connection: Connection) -> Handed:
+            handover = self._lock_handover(connection, handover_id, team_id)
             if handover is None:
                 return Handed(done=False, handover=None)
-            return await self._claim(connection, handover, operator_id, timers)
+            return self._claim(connection, handover, operator_id, timers)
+
+        return await self._database.transact(claim)
 
     async def end_handover(self, handover_id: int, team_id: str, move: Move, actor_id: str) -> Handed:
         """Give the thread back to the agent: HAND_BACK and RESOLVE from any open handover, CALL_OFF and GIVE_UP from
         one that nobody has claimed. RESOLVE forgets what was said and the Noxus conversation."""
         after, allowed = _ENDS[move]
-        async with self._database.writing() as connection:
-            handover = await self._lock_handover(connection, handover_id, team_id)
+
+        def end(connection: Connection) -> Handed:
+            handover = self._lock_handover(connection, handover_id, team_id)
             if handover is None or handover.state not in allowed:
                 return Handed(done=False, handover=handover)
             ended = {"ended_at": epoch_now(), "due": None, "due_at": None}
-            over = await self._step(connection, handover, move, after, actor_id, **ended)
+            over = self._step(connection, handover, move, after, actor_id, **ended)
             if move is Move.RESOLVE:
                 conversation_id = handover.conversation.id
                 said = and_(TurnRow.conversation_id == conversation_id, is_kept_context(TurnRow))
-                await connection.execute(update(TurnRow).where(said).values(text=None, attachments=None))
-                await self._set_conversation(connection, conversation_id, **_FORGOTTEN)
+                connection.execute(update(TurnRow).where(said).values(text=None, attachments=None))
+                self._set_conversation(connection, conversation_id, **_FORGOTTEN)
+            connection.execute(wait_ends(handover.conversation.id))
             return Handed(done=True, handover=over)
+
+        handed = await self._database.transact(end)
+        if handed.done and handed.handover is not None:
+            await wait_ended(self._database, handed.handover.conversation.id)
+        return handed
 
     # --- what is there
 
@@ -131,8 +147,7 @@ class Handovers(Outbox):
 
     async def newest_handover(self, conversation_id: int) -> Handover | None:
         """The conversation's newest handover, open or not."""
-        async with self._database.reading() as connection:
-            return await _newest(connection, conversation_id)
+        return await self._find(HandoverRow.conversation_id == conversation_id)
 
     async def handover(self, handover_id: int, team_id: str) -> Handover | None:
         """A handover of this team, open or not."""
@@ -147,6 +162,34 @@ class Handovers(Outbox):
                 ConversationRow.team_id == team_id,
             )
         )
+
+    async def ordered_handover(self, turn_id: int) -> Handover | None:
+        """The handover that this message gave an order about, if that is still open."""
+        order = select(TurnRow.handover_id).where(TurnRow.id == turn_id, TurnRow.kind == TurnKind.CONTEXT.value)
+        return await self._find(is_open(HandoverRow) & (HandoverRow.id == order.scalar_subquery()))
+
+    async def in_human_hands(self) -> list[Handover]:
+        """Those that an operator has."""
+        held = is_open(HandoverRow) & (HandoverRow.state == _HUMAN.value)
+        return [rows.handover(row) for row in await self._database.read(rows.handovers(held))]
+
+    async def hand_backs(self, conversation_id: int) -> int:
+        """How often the agent was given this conversation back by hand."""
+        of_conversation = HandoverRow.conversation_id == conversation_id
+        [[count]] = await self._database.read(
+            select(func.count())
+            .select_from(TransitionRow)
+            .join(HandoverRow, HandoverRow.id == TransitionRow.handover_id)
+            .where(of_conversation, TransitionRow.move == Move.HAND_BACK.value)
+        )
+        return int(count)
+
+    async def was_heeded(self, conversation_id: int, key: str) -> bool:
+        """Whether this signal called somebody before, and that is over."""
+        heeded = exists().where(SignalRow.conversation_id == conversation_id, SignalRow.key == key)
+        is_on = exists().where(HandoverRow.conversation_id == conversation_id, is_open(HandoverRow))
+        [[over]] = await self._database.read(select(heeded & ~is_on))
+        return bool(over)
 
     async def handovers(
         self, since: float | None = None, limit: int | None = None, *, handover_id: int | None = None
@@ -173,11 +216,12 @@ class Handovers(Outbox):
     async def hold(self, thread: ThreadKey, operator_id: str, seconds: float) -> bool:
         """Let the thread's next question wait while this operator is asked what they want. True once for each thread
         and operator, and never for somebody who has asked the agent there, nor during a handover."""
-        async with self._database.writing() as connection:
-            conversation_id = await self._lock_thread(connection, thread)
+
+        def ask(connection: Connection) -> bool:
+            conversation_id = self._lock_thread(connection, thread)
             if conversation_id is None:
                 return False
-            known = await connection.execute(
+            known = connection.execute(
                 select(
                     exists().where(
                         TurnRow.conversation_id == conversation_id,
@@ -187,53 +231,57 @@ class Handovers(Outbox):
                     exists().where(HandoverRow.conversation_id == conversation_id, is_open(HandoverRow)),
                 )
             )
-            if any(known.one()) or not await self._heed(connection, conversation_id, f"hold {operator_id}"):
+            if any(known.one()) or not self._heed(connection, conversation_id, f"hold {operator_id}"):
                 return False
-            await self._set_conversation(connection, conversation_id, held_until=epoch_now() + seconds)
+            self._set_conversation(connection, conversation_id, held_until=epoch_now() + seconds)
             return True
+
+        return await self._database.transact(ask)
 
     async def release_hold(self, thread: ThreadKey) -> None:
         """The thread's next question need not wait any longer."""
-        await self._database.write(update(ConversationRow).where(_is_thread(thread)).values(held_until=None))
+        release = update(ConversationRow).where(_is_thread(thread)).values(held_until=None)
+        for [conversation_id] in await self._database.write(release.returning(ConversationRow.id)):
+            await wait_ended(self._database, conversation_id)
 
     # --- parts of steps
 
-    async def _lock_thread(self, connection: AsyncConnection, thread: ThreadKey) -> int | None:
+    def _lock_thread(self, connection: Connection, thread: ThreadKey) -> int | None:
         """Hold the thread's conversation, so that no message comes into it and no other step is taken."""
         lock = select(ConversationRow.id).where(_is_thread(thread)).with_for_update()
-        return (await connection.execute(lock)).scalar_one_or_none()
+        return connection.execute(lock).scalar_one_or_none()
 
-    async def _start_thread(self, connection: AsyncConnection, thread: ThreadKey, kind: ChannelKind) -> int:
+    def _start_thread(self, connection: Connection, thread: ThreadKey, kind: ChannelKind) -> int:
         """The same, for a thread that may be new."""
-        if (found := await self._lock_thread(connection, thread)) is not None:
+        if (found := self._lock_thread(connection, thread)) is not None:
             return found
         new = {"team_id": thread.team_id, "channel_id": thread.channel_id, "root_ts": thread.root_ts}
         values = {**new, "channel_kind": kind.value, "mention_only": False, "needs_past": False, "is_shared": False}
-        started = await connection.execute(self._database.insert_new(ConversationRow), values)
+        started = connection.execute(self._database.insert_new(ConversationRow), values)
         if (conversation_id := started.scalar_one_or_none()) is not None:
             return conversation_id
         # Another replica started it since we looked.
-        return await self._start_thread(connection, thread, kind)
+        return self._start_thread(connection, thread, kind)
 
-    async def _lock_handover(self, connection: AsyncConnection, handover_id: int, team_id: str) -> Handover | None:
+    def _lock_handover(self, connection: Connection, handover_id: int, team_id: str) -> Handover | None:
         """The handover as it stands, with its conversation held."""
-        await connection.execute(
+        connection.execute(
             select(ConversationRow.id)
             .join(HandoverRow, HandoverRow.conversation_id == ConversationRow.id)
             .where(_is_in_team(handover_id, team_id))
             .with_for_update(of=ConversationRow)
         )
-        return await _one(connection, rows.handovers(_is_in_team(handover_id, team_id)))
+        return _one(connection, rows.handovers(_is_in_team(handover_id, team_id)))
 
-    async def _heed(self, connection: AsyncConnection, conversation_id: int, key: str) -> bool:
+    def _heed(self, connection: Connection, conversation_id: int, key: str) -> bool:
         """Whether this signal is new."""
         signal = self._database.insert(SignalRow).values(conversation_id=conversation_id, key=key)
-        new = await connection.execute(signal.on_conflict_do_nothing().returning(SignalRow.key))
+        new = connection.execute(signal.on_conflict_do_nothing().returning(SignalRow.key))
         return new.scalar_one_or_none() is not None
 
-    async def _open(
+    def _open(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         conversation_id: int,
         move: Move,
         timers: Timers,
@@ -244,7 +292,7 @@ class Handovers(Outbox):
     ) -> Handed:
         state = _REQUESTED if move is Move.ASK else _HUMAN
         human = {} if move is Move.ASK else {"operator_id": actor_id, "claimed_at": epoch_now()}
-        opened = await connection.execute(
+        opened = connection.execute(
             insert(HandoverRow)
             .values(
                 **human,
@@ -260,20 +308,20 @@ class Handovers(Outbox):
             .returning(HandoverRow.id)
         )
         handover_id = opened.scalar_one()
-        await self._set_conversation(connection, conversation_id, held_until=None)
-        await self._note(connection, handover_id, move, None, state, actor_id)
+        self._set_conversation(connection, conversation_id, held_until=None)
+        self._note(connection, handover_id, move, None, state, actor_id)
         stopper = None if reason is HandoverReason.AGENT else actor_id
-        stop_turn = await self._silence(connection, conversation_id, stopper)
+        stop_turn = self._silence(connection, conversation_id, stopper)
         if move is Move.TAKE_OVER:
-            await self._recognise(connection, conversation_id, asker_id, actor_id)
-        return Handed(done=True, handover=await _load(connection, handover_id), stop_turn=stop_turn)
+            self._recognise(connection, conversation_id, asker_id, actor_id)
+        return Handed(done=True, handover=_load(connection, handover_id), stop_turn=stop_turn)
 
-    async def _claim(self, connection: AsyncConnection, handover: Handover, operator_id: str, timers: Timers) -> Handed:
+    def _claim(self, connection: Connection, handover: Handover, operator_id: str, timers: Timers) -> Handed:
         if handover.state is not _REQUESTED:
             return Handed(done=False, handover=handover)
-        stop_turn = await self._silence(connection, handover.conversation.id, operator_id)
-        await self._recognise(connection, handover.conversation.id, handover.asker_id, operator_id)
-        claimed = await self._step(
+        stop_turn = self._silence(connection, handover.conversation.id, operator_id)
+        self._recognise(connection, handover.conversation.id, handover.asker_id, operator_id)
+        claimed = self._step(
             connection,
             handover,
             Move.CLAIM,
@@ -286,26 +334,26 @@ class Handovers(Outbox):
         )
         return Handed(done=True, handover=claimed, stop_turn=stop_turn)
 
-    async def _step(
+    def _step(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         handover: Handover,
         move: Move,
         after: HandoverState,
         actor_id: str,
         **values: object,
     ) -> Handover | None:
-        await connection.execute(
+        connection.execute(
             update(HandoverRow)
             .where(HandoverRow.id == handover.id)
             .values(**values, state=after.value, untold=True, wake_at=epoch_now())
         )
-        await self._note(connection, handover.id, move, handover.state, after, actor_id)
-        return await _load(connection, handover.id)
+        self._note(connection, handover.id, move, handover.state, after, actor_id)
+        return _load(connection, handover.id)
 
-    async def _note(
+    def _note(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         handover_id: int,
         move: Move,
         before: HandoverState | None,
@@ -313,11 +361,11 @@ class Handovers(Outbox):
         actor_id: str,
     ) -> None:
         step = {"move": move.value, "before": before and before.value, "after": after.value, "actor_id": actor_id}
-        await connection.execute(insert(TransitionRow).values(handover_id=handover_id, **step))
+        connection.execute(insert(TransitionRow).values(handover_id=handover_id, **step))
 
-    async def _silence(self, connection: AsyncConnection, conversation_id: int, stopper: str | None) -> int | None:
+    def _silence(self, connection: Connection, conversation_id: int, stopper: str | None) -> int | None:
         """Make context of the questions that wait, and let ``stopper`` stop the one that runs; returns which."""
-        pending = await connection.execute(
+        pending = connection.execute(
             select(TurnRow.id, TurnRow.kind, TurnRow.state, is_speaking(TurnRow).label("speaks"))
             .where(TurnRow.conversation_id == conversation_id, is_pending(TurnRow), is_ordered(TurnRow))
             .order_by(TurnRow.id)
@@ -328,32 +376,27 @@ class Handovers(Outbox):
         for turn in pending.all():
             this = update(TurnRow).where(TurnRow.id == turn.id)
             waits, asks = turn.state == TurnState.QUEUED.value, turn.kind == TurnKind.ASK.value
-            if waits and asks:
-                await connection.execute(this.values(**over, kind=TurnKind.CONTEXT.value))
-            elif waits:
-                await connection.execute(this.values(**over))
-                await self._set_conversation(connection, conversation_id, **_FORGOTTEN)
+            if waits:
+                connection.execute(this.values(**over, kind=TurnKind.CONTEXT.value))
+                if not asks:
+                    self._set_conversation(connection, conversation_id, **_FORGOTTEN)
             elif asks and stopper is not None and turn.speaks:
                 stop_turn = turn.id
-                await connection.execute(this.values(stopped_by=func.coalesce(TurnRow.stopped_by, stopper)))
+                connection.execute(this.values(stopped_by=func.coalesce(TurnRow.stopped_by, stopper)))
         return stop_turn
 
-    async def _recognise(
-        self, connection: AsyncConnection, conversation_id: int, asker_id: str, operator_id: str
-    ) -> None:
+    def _recognise(self, connection: Connection, conversation_id: int, asker_id: str, operator_id: str) -> None:
         """What the operator has written already was a human's word, too."""
         if operator_id != asker_id:
             said = and_(TurnRow.conversation_id == conversation_id, is_kept_context(TurnRow))
-            await connection.execute(
-                update(TurnRow).where(said, TurnRow.user_id == operator_id).values(from_operator=True)
-            )
+            connection.execute(update(TurnRow).where(said, TurnRow.user_id == operator_id).values(from_operator=True))
 
-    async def _set_conversation(self, connection: AsyncConnection, conversation_id: int, **values: object) -> None:
-        await connection.execute(update(ConversationRow).where(ConversationRow.id == conversation_id).values(**values))
+    def _set_conversation(self, connection: Connection, conversation_id: int, **values: object) -> None:
+        connection.execute(update(ConversationRow).where(ConversationRow.id == conversation_id).values(**values))
 
     async def _find(self, wanted: ColumnElement[bool]) -> Handover | None:
-        async with self._database.reading() as connection:
-            return await _one(connection, rows.handovers(wanted).order_by(HandoverRow.id.desc()).limit(1))
+        found = await self._database.read(rows.handovers(wanted).order_by(HandoverRow.id.desc()).limit(1))
+        return rows.handover(found[0]) if found else None
 
 
 def _is_thread(thread: ThreadKey) -> ColumnElement[bool]:
@@ -378,15 +421,15 @@ def _asker(conversation_id: int) -> Select[str]:
     )
 
 
-async def _one(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> Handover | None:
-    row = (await connection.execute(statement)).one_or_none()
+def _one(connection: Connection, statement: Select[*tuple[Any, ...]]) -> Handover | None:
+    row = connection.execute(statement).one_or_none()
     return None if row is None else rows.handover(row)
 
 
-async def _load(connection: AsyncConnection, handover_id: int) -> Handover | None:
-    return await _one(connection, rows.handovers(HandoverRow.id == handover_id))
+def _load(connection: Connection, handover_id: int) -> Handover | None:
+    return _one(connection, rows.handovers(HandoverRow.id == handover_id))
 
 
-async def _newest(connection: AsyncConnection, conversation_id: int) -> Handover | None:
+def _newest(connection: Connection, conversation_id: int) -> Handover | None:
     newest = rows.handovers(HandoverRow.conversation_id == conversation_id).order_by(HandoverRow.id.desc()).limit(1)
-    return await _one(connection, newest)
+    return _one(connection, newest)

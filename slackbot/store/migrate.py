@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 
-from slackbot.store.engine import WRITES, own_errors, parse_url, prepare_sqlite, sqlite_file
+from slackbot.store.engine import POSTGRESQL_CONNECT, WRITES, own_errors, parse_url, prepare_sqlite, sqlite_file
 
 _ADVISORY_LOCK = 0x51ACB07
 """Any number that nobody else locks in the same PostgreSQL database."""
@@ -72,7 +72,8 @@ def _locked(url: str) -> Iterator[Connection]:
     """A transaction that no other migration runs beside: SQLite's own write lock, an advisory lock on PostgreSQL."""
     parsed = parse_url(url)
     on_sqlite = parsed.drivername == "sqlite"
-    engine = create_engine(parsed if on_sqlite else parsed.set(drivername="postgresql+psycopg"), hide_parameters=True)
+    address = parsed if on_sqlite else parsed.set(drivername="postgresql+psycopg")
+    engine = create_engine(address, connect_args={} if on_sqlite else POSTGRESQL_CONNECT, hide_parameters=True)
     if on_sqlite:
         prepare_sqlite(engine, busy_seconds=30)
     try:

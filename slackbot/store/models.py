@@ -75,6 +75,7 @@ class ConversationRow(Base):
     needs_past: Mapped[bool]
     is_shared: Mapped[bool]
     sent_files: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    unread_told: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[float] = mapped_column(Double, default=epoch_now())
     held_until: Mapped[float | None] = mapped_column(Double)
 
@@ -100,9 +101,11 @@ class TurnRow(Base):
     notice: Mapped[str | None] = mapped_column(Text)
     is_reply: Mapped[bool]
     attempt: Mapped[int] = mapped_column(Integer)
-    available_at: Mapped[float] = mapped_column(Double, default=epoch_now())
+    # Always, unless it is postponed: the machine's clock may be set back while a turn waits.
+    available_at: Mapped[float] = mapped_column(Double, default=0.0)
     accepted_at: Mapped[float] = mapped_column(Double, default=epoch_now())
     submitted_at: Mapped[float | None] = mapped_column(Double)
+    digest: Mapped[str | None] = mapped_column(Text)
     finished_at: Mapped[float | None] = mapped_column(Double)
     owner: Mapped[str | None] = mapped_column(Text)
     lease_until: Mapped[float | None] = mapped_column(Double)
@@ -115,6 +118,7 @@ class TurnRow(Base):
     handover_id: Mapped[int | None] = mapped_column(BigInteger)
     from_operator: Mapped[bool] = mapped_column(server_default=false())
     again: Mapped[bool] = mapped_column(server_default=false())
+    parked_until: Mapped[float | None] = mapped_column(Double)
 
     # One message is one turn, whichever events bring it. Here and below the column that tells rows apart comes first:
     # then a database that knows nothing about its data yet still picks the right index.
@@ -203,16 +207,45 @@ class SignalRow(Base):
     key: Mapped[str] = mapped_column(Text, primary_key=True)
 
 
+class SlotRow(Base):
+    """One of the calls that a Slack limit allows at a time. Whoever makes it marks the row ``until`` it counts no more,
+    so there can never be more of them than rows. The slot ``PAUSE`` is no call: until then there is none."""
+
+    __tablename__ = "slack_slots"
+
+    team_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    method: Mapped[str] = mapped_column(Text, primary_key=True)
+    channel_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    slot: Mapped[int] = mapped_column(Integer, primary_key=True)
+    until: Mapped[float] = mapped_column(Double)
+    owner: Mapped[str] = mapped_column(Text)
+
+
 # --- the conditions that queries and partial indexes share: a database uses such an index only for the same words ---
 
 TurnLike: TypeAlias = type[TurnRow]
 """``TurnRow`` or an alias of it."""
 
 DELETED = "deleted"
+PAUSE = -1
 
 
 def is_queued(turn: TurnLike) -> ColumnElement[bool]:
     return turn.state == literal_column("'queued'")
+
+
+def is_waiting(turn: TurnLike) -> ColumnElement[bool]:
+    """Queued, in words that no other index is for: one that is as good in an empty table would be walked for ever."""
+    return turn.state.not_in([literal_column("'running'"), literal_column("'done'"), literal_column("'failed'")])
+
+
+def is_ready(turn: TurnLike) -> ColumnElement[bool]:
+    """Nobody has seen yet that it has to wait for something."""
+    return and_(is_waiting(turn), turn.parked_until.is_(None))
+
+
+def is_parked(turn: TurnLike) -> ColumnElement[bool]:
+    return and_(is_waiting(turn), turn.parked_until.is_not(None))
 
 
 def is_running(turn: TurnLike) -> ColumnElement[bool]:
@@ -222,6 +255,11 @@ def is_running(turn: TurnLike) -> ColumnElement[bool]:
 def is_ordered(turn: TurnLike) -> ColumnElement[bool]:
     """Questions and resets: one at a time in a thread. Notices and context wait for nobody."""
     return turn.kind.in_([literal_column("'ask'"), literal_column("'reset'")])
+
+
+def is_brief(turn: TurnLike) -> ColumnElement[bool]:
+    """What is said without the agent."""
+    return turn.kind.in_([literal_column("'notice'"), literal_column("'relay'")])
 
 
 def is_relay(turn: TurnLike) -> ColumnElement[bool]:
@@ -269,6 +307,20 @@ _index("uq_turns_relaying", TurnRow.conversation_id, unique=True, where=is_runni
 _index("ix_turns_relays", TurnRow.conversation_id, TurnRow.ts, where=is_pending(TurnRow) & is_relay(TurnRow))
 _index("ix_turns_queued", TurnRow.id, where=is_queued(TurnRow))
 _index("ix_turns_queued_order", TurnRow.conversation_id, TurnRow.ts, where=is_queued(TurnRow) & is_ordered(TurnRow))
+# Who is served next is found step by step: a team, one of its channels, one of its people.
+_SERVED = (TurnRow.team_id, TurnRow.channel_id, TurnRow.user_id, TurnRow.id)
+_index("ix_turns_ready", *_SERVED, where=is_ready(TurnRow) & is_ordered(TurnRow))
+_index("ix_turns_brief", *_SERVED, where=is_ready(TurnRow) & is_brief(TurnRow))
+_index("ix_turns_parked", TurnRow.parked_until, where=is_parked(TurnRow))
+_index(
+    "ix_turns_load",
+    TurnRow.team_id,
+    TurnRow.user_id,
+    # With these nothing but the index is read to count.
+    TurnRow.state,
+    TurnRow.kind,
+    where=is_pending(TurnRow) & is_ordered(TurnRow),
+)
 _index("ix_turns_leases", TurnRow.lease_until, where=is_running(TurnRow))
 _index("ix_turns_author", TurnRow.user_id, TurnRow.team_id, TurnRow.accepted_at)
 _index("ix_turns_context", TurnRow.conversation_id, TurnRow.ts, where=is_kept_context(TurnRow))
@@ -281,3 +333,4 @@ _index("ix_handovers_card", HandoverRow.card_ts, HandoverRow.card_channel_id)
 _index("ix_handovers_wake", HandoverRow.wake_at, where=HandoverRow.wake_at.is_not(None))
 _index("ix_handovers_opened", HandoverRow.opened_at)
 _index("ix_handover_transitions_handover", TransitionRow.handover_id, TransitionRow.id)
+_index("ix_slack_slots_until", SlotRow.until)

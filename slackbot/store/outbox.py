@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import Connection, and_, case, func, or_, select, true, update
 
-from slackbot.domain import HandoverState, MessageRef
+from slackbot.domain import HandoverState, MessageRef, TurnKind
 from slackbot.store import rows
 from slackbot.store.engine import Database
-from slackbot.store.models import HandoverRow, TransitionRow, epoch_now
+from slackbot.store.models import HandoverRow, TransitionRow, TurnRow, epoch_now
 from slackbot.store.values import Due, Timers
 
 
@@ -29,8 +30,9 @@ class Outbox:
         if not await self._database.read(select(HandoverRow.id).where(due).limit(1)):
             return []
         timer = case((HandoverRow.due_at <= epoch_now(), HandoverRow.due), else_=None).label("timer")
-        async with self._database.writing() as connection:
-            found = await connection.execute(
+
+        def take(connection: Connection) -> list[Due]:
+            found = connection.execute(
                 rows.handovers(due)
                 .add_columns(timer, HandoverRow.owner.is_not(None).label("again"))
                 .order_by(HandoverRow.wake_at)
@@ -40,15 +42,35 @@ class Outbox:
             taken = found.all()
             ids = [row.handover_id for row in taken]
             held = {"owner": owner, "lease_until": epoch_now() + lease_seconds}
-            await connection.execute(update(HandoverRow).where(HandoverRow.id.in_(ids)).values(**held))
-            steps = await connection.execute(
+            connection.execute(update(HandoverRow).where(HandoverRow.id.in_(ids)).values(**held))
+            steps = connection.execute(
                 select(TransitionRow.__table__)
                 .join(HandoverRow, HandoverRow.id == TransitionRow.handover_id)
                 .where(TransitionRow.handover_id.in_(ids), TransitionRow.id > HandoverRow.told)
                 .order_by(TransitionRow.id)
             )
             untold = rows.steps(steps.all())
-        return [Due(rows.handover(row), untold.get(row.handover_id, ()), row.timer, bool(row.again)) for row in taken]
+            return [
+                Due(rows.handover(row), untold.get(row.handover_id, ()), row.timer, bool(row.again)) for row in taken
+            ]
+
+        return await self._database.transact(take)
+
+    async def hold_handovers(self, owner: str, handover_ids: Collection[int], lease_seconds: float) -> frozenset[int]:
+        """Go on holding these for ``lease_seconds`` from now; returns those that are still the owner's."""
+        held = await self._database.write(
+            update(HandoverRow)
+            .where(HandoverRow.id.in_(sorted(handover_ids)), HandoverRow.owner == owner)
+            .values(lease_until=epoch_now() + lease_seconds)
+            .returning(HandoverRow.id)
+        )
+        return frozenset(row.id for row in held)
+
+    async def no_longer_waiting(self, conversation_id: int) -> list[str]:
+        """The messages of questions that became context while they waited, each once: their mark comes off."""
+        silenced = and_(TurnRow.conversation_id == conversation_id, TurnRow.kind == TurnKind.CONTEXT.value)
+        waited = update(TurnRow).where(silenced, TurnRow.waited == true()).values(waited=False)
+        return [row.ts for row in await self._database.write(waited.returning(TurnRow.ts))]
 
     async def card_posted(self, handover_id: int, card: MessageRef) -> None:
         """Remember the card as soon as operators can write below it."""
@@ -71,8 +93,9 @@ class Outbox:
         """Let go of a handover whose steps up to the transition ``upto`` are shown. ``card`` is where, if that is new;
         ``timer_done`` makes way for the timer after it, except ``give_up``, which only the end of the handover stops.
         False when it is no longer the owner's: then nothing is noted."""
-        async with self._database.writing() as connection:
-            held = await connection.execute(
+
+        def told_of(connection: Connection) -> bool:
+            held = connection.execute(
                 select(
                     HandoverRow.state,
                     HandoverRow.told,
@@ -90,12 +113,12 @@ class Outbox:
             told = max(row.told, upto)
             # Only now, with the row held, is every step visible that has woken the desk.
             newest = select(func.max(TransitionRow.id)).where(TransitionRow.handover_id == handover_id)
-            untold = ((await connection.execute(newest)).scalar_one() or 0) > told
+            untold = (connection.execute(newest).scalar_one() or 0) > told
             timer: dict[str, Any] = {"due": row.due, "due_at": row.due_at}
             if row.went_off and row.due == timer_done and timer_done != "give_up":
                 timer = next_timer(HandoverState(row.state), timers, after=row.due, quiet=row.quiet)
             place = {"card_channel_id": card.channel_id, "card_ts": card.ts} if card else {}
-            await connection.execute(
+            connection.execute(
                 update(HandoverRow)
                 .where(HandoverRow.id == handover_id)
                 .values(
@@ -109,6 +132,8 @@ class Outbox:
                 )
             )
             return True
+
+        return await self._database.transact(told_of)
 
     async def operator_spoke(self, handover_id: int, timers: Timers) -> None:
         """The operator said something to the asker: notes the first time, and winds the timers up again."""

@@ -32,6 +32,7 @@ CONVERSATION = (
     ConversationRow.needs_past,
     ConversationRow.is_shared,
     ConversationRow.sent_files,
+    ConversationRow.unread_told,
 )
 HANDOVER = (
     HandoverRow.id.label("handover_id"),
@@ -58,6 +59,7 @@ def conversation(row: Row[*tuple[Any, ...]]) -> Conversation:
         needs_past=row.needs_past,
         is_shared=row.is_shared,
         sent_files=frozenset(row.sent_files or ()),
+        unread_told=row.unread_told,
     )
 
 

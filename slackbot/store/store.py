@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, func, null, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, null, select, update
 
 from slackbot.domain import ContextMessage, HandoverState, InboundMessage, PartRecord, ThreadKey, Turn, TurnState
+from slackbot.leases import Standing
 from slackbot.routing import Decision, Ignore, Relay, ThreadFacts
-from slackbot.store import claims, rows
+from slackbot.store import rows
 from slackbot.store.acceptance import Arrival, Decide
+from slackbot.store.claims import Claims
 from slackbot.store.engine import Database, parse_url, sqlite_file
 from slackbot.store.groups import GroupWriter
 from slackbot.store.handovers import Handovers
+from slackbot.store.lanes import wait_ended, wait_ends
 from slackbot.store.lock import DatabaseLock
 from slackbot.store.models import (
     ConversationRow,
@@ -26,10 +29,12 @@ from slackbot.store.models import (
     is_relay,
     is_running,
 )
-from slackbot.store.values import Accepted, Counts
+from slackbot.store.replicas import Presence
+from slackbot.store.slots import Slots
+from slackbot.store.values import Accepted, Bounds, Counts
 from slackbot.store.wishes import Wishes, ended
 
-CONTEXT_LIMIT = 200
+CONTEXT_LIMIT = 1_000
 """Unanswered messages of a thread that can go along with its next question; the newest are kept."""
 
 
@@ -37,15 +42,17 @@ class Store(Wishes, Handovers):
     """What must survive a restart. Every method is a short transaction or two, and raises ``StoreError`` when the
     database fails; ``owner`` is the name of the process that claimed the turn."""
 
-    def __init__(self, database: Database, lock: DatabaseLock | None) -> None:
+    def __init__(self, database: Database, lock: DatabaseLock | None, bounds: Bounds) -> None:
         super().__init__(database)
         self._lock = lock
+        self._claims = Claims(database, bounds)
         self._writer = GroupWriter(database)
+        self.slots = None if database.on_sqlite else Slots(database)
 
     @classmethod
-    async def open(cls, url: str, *, exclusive: bool = False) -> Store:
+    async def open(cls, url: str, *, exclusive: bool = False, bounds: Bounds | None = None) -> Store:
         """Connect to a migrated database. ``exclusive`` is for a process that runs turns: on SQLite it must be the
-        only one, else ``DatabaseInUse`` is raised; PostgreSQL takes any number of them."""
+        only one, else ``DatabaseInUse`` is raised; PostgreSQL takes any number of them. It keeps the ``bounds``."""
         parsed = parse_url(url)
         file = sqlite_file(parsed)
         lock = DatabaseLock(file) if exclusive and file else None
@@ -57,7 +64,7 @@ class Store(Wishes, Handovers):
             if lock:
                 lock.release()
             raise
-        return cls(database, lock)
+        return cls(database, lock, bounds or Bounds())
 
     async def close(self) -> None:
         """Write what waits to be accepted, then let go of the database."""
@@ -99,10 +106,11 @@ class Store(Wishes, Handovers):
         """The next turns that may run, at most ``limit``, now RUNNING and held by ``owner`` for ``lease_seconds``.
 
         Turns whose lease ran out come first. One that was submitted comes back with that flag and its attempt
-        number; one that was not counts a further attempt. Else the first accepted turn whose thread has no running
-        question and no older queued one; notices wait for nobody.
+        number; one that was not counts a further attempt. Of the others those whose thread has no running question
+        and no older queued one; notices wait for nobody. Teams are served in turn, in a team its channels, in a
+        channel its people, each in the order of acceptance.
         """
-        return await claims.claim(self._database, owner, lease_seconds, limit)
+        return await self._claims.claim(owner, lease_seconds, limit)
 
     async def renew(self, owner: str, turn_ids: Collection[int], lease_seconds: float) -> dict[int, str | None]:
         """Hold these turns for ``lease_seconds`` from now; returns those that are still the owner's, each with who
@@ -129,27 +137,52 @@ class Store(Wishes, Handovers):
         tries = await self._database.read(select(TurnRow.attempt).where(TurnRow.id == turn_id))
         return tries[0].attempt if tries else None
 
+    async def still_running(self, turn_ids: Collection[int]) -> frozenset[int]:
+        """Which of these turns have not ended and do not wait, whoever runs them."""
+        rows = await self._database.read(
+            select(TurnRow.id).where(TurnRow.id.in_(sorted(turn_ids)), is_running(TurnRow))
+        )
+        return frozenset(row.id for row in rows)
+
     async def is_queued(self, turn_id: int) -> bool:
         """Whether the turn still waits for its time."""
         return bool(await self._database.read(select(TurnRow.id).where(TurnRow.id == turn_id, is_queued(TurnRow))))
 
-    async def void_leases(self) -> None:
-        """End every lease at once, when the lock file proves that their owners are dead; else leave them alone."""
-        if self._lock is None:
+    async def void_leases(self, owners: Collection[str] | None = None) -> None:
+        """End the leases of these owners at once; those of all, when the lock file proves that they are dead."""
+        if owners is None and self._lock is None:
             return
-        held = HandoverRow.wake_at.is_not(None) & HandoverRow.owner.is_not(None)
+
+        def theirs(row: type[HandoverRow | TurnRow]) -> ColumnElement[bool]:
+            return row.owner.is_not(None) if owners is None else row.owner.in_(sorted(owners))
+
+        held = HandoverRow.wake_at.is_not(None) & theirs(HandoverRow)
         await self._database.write(update(HandoverRow).where(held).values(lease_until=None))
         await self._database.write(
-            update(TurnRow)
-            .where(is_running(TurnRow), TurnRow.owner.is_not(None))
-            .values(owner=None, lease_until=epoch_now())
+            update(TurnRow).where(is_running(TurnRow), theirs(TurnRow)).values(owner=None, lease_until=epoch_now())
         )
 
-    async def mark_submitted(self, turn_id: int, owner: str) -> bool:
-        """Record, before the message goes to Noxus, that it may have arrived. False when the turn is no longer the
-        owner's, its lease is over or somebody stopped it: then the message must not be sent."""
+    def presence(self, standing: Standing) -> Presence | None:
+        """What proves to other processes that this one lives, and tells it of them; None on SQLite, where there are no
+        others."""
+        return None if self._database.on_sqlite else Presence(self._database, standing, self.void_leases)
+
+    async def mark_submitted(self, turn_id: int, owner: str, digest: str = "") -> bool:
+        """Record, before the message goes to Noxus, that it may have arrived, and by what it can be known again there.
+        False when the turn is no longer the owner's, its lease is over or somebody stopped it: then the message must
+        not be sent."""
         may = and_(_is_held(turn_id, owner), TurnRow.lease_until > epoch_now(), TurnRow.stopped_by.is_(None))
-        return await self._change(may, submitted_at=epoch_now())
+        return await self._change(may, submitted_at=epoch_now(), digest=digest)
+
+    async def submission(self, turn_id: int) -> tuple[str, float] | None:
+        """The digest of what was, or was to be, sent to Noxus for a turn, and how many seconds ago; None when nothing
+        was."""
+        found = await self._database.read(
+            select(TurnRow.digest, (epoch_now() - TurnRow.submitted_at).label("age")).where(
+                TurnRow.id == turn_id, TurnRow.submitted_at.is_not(None)
+            )
+        )
+        return (found[0].digest or "", found[0].age) if found else None
 
     async def postpone(self, turn_id: int, owner: str, seconds: float) -> bool:
         """Give the turn back, to be claimed again after ``seconds``. It keeps its place in the thread.
@@ -180,13 +213,14 @@ class Store(Wishes, Handovers):
         What was relayed is context from now on, unless its handover is settled; when its message has changed
         meanwhile, it is QUEUED again.
         """
-        async with self._database.writing() as connection:
+
+        def end(connection: Connection) -> int | None:
             # In the order of those who open and end handovers: first the conversation, then its turns.
             of_turn = select(TurnRow.conversation_id).where(TurnRow.id == turn_id).scalar_subquery()
-            await connection.execute(
+            connection.execute(
                 select(ConversationRow.id).where(ConversationRow.id == of_turn).with_for_update(key_share=True)
             )
-            finished = await connection.execute(
+            finished = connection.execute(
                 update(TurnRow)
                 .where(_is_held(turn_id, owner))
                 .values(
@@ -198,11 +232,13 @@ class Store(Wishes, Handovers):
                 .returning(TurnRow.conversation_id, TurnRow.ts, TurnRow.submitted_at)
             )
             turn = finished.one_or_none()
-            if heard and turn is not None and turn.submitted_at is not None:
-                await connection.execute(
+            if turn is None:
+                return None
+            if heard and turn.submitted_at is not None:
+                connection.execute(
                     update(ConversationRow).where(ConversationRow.id == turn.conversation_id).values(needs_past=False)
                 )
-                await connection.execute(
+                connection.execute(
                     update(TurnRow)
                     .where(
                         TurnRow.conversation_id == turn.conversation_id,
@@ -213,18 +249,40 @@ class Store(Wishes, Handovers):
                     )
                     .values(text=None, attachments=None)
                 )
-            return turn is not None
+            connection.execute(wait_ends(turn.conversation_id))
+            return int(turn.conversation_id)
+
+        return await self._ended(end)
 
     async def fail(self, turn_id: int, owner: str, code: str) -> bool:
         """The turn is FAILED for the reason ``code``. Its words are kept, because Retry needs them; not those of an
         operator, which the asker has never seen."""
         unheard = is_relay(TurnRow) & ~TurnRow.again & (TurnRow.from_operator | _SETTLED)
-        return await self._change(
-            _is_held(turn_id, owner),
-            **_ended_relay(TurnState.FAILED),
-            error=case((is_deleted(TurnRow), TurnRow.error), else_=code),
-            text=case((unheard, None), else_=TurnRow.text),
-        )
+
+        def end(connection: Connection) -> int | None:
+            failed = connection.execute(
+                update(TurnRow)
+                .where(_is_held(turn_id, owner))
+                .values(
+                    **_ended_relay(TurnState.FAILED),
+                    error=case((is_deleted(TurnRow), TurnRow.error), else_=code),
+                    text=case((unheard, None), else_=TurnRow.text),
+                )
+                .returning(TurnRow.conversation_id)
+            )
+            conversation_id = failed.scalar_one_or_none()
+            if conversation_id is not None:
+                connection.execute(wait_ends(conversation_id))
+            return conversation_id
+
+        return await self._ended(end)
+
+    async def _ended(self, end: Callable[[Connection], int | None]) -> bool:
+        """End a turn of the conversation that ``end`` returns, if it does."""
+        conversation_id = await self._database.transact(end)
+        if conversation_id is not None:
+            await wait_ended(self._database, conversation_id)
+        return conversation_id is not None
 
     # --- the thread
 
@@ -240,6 +298,10 @@ class Store(Wishes, Handovers):
     async def mark_sent(self, conversation_id: int, file_ids: Collection[str]) -> None:
         """Remember all the files that the Noxus conversation has by now."""
         await self._set(conversation_id, sent_files=sorted(file_ids))
+
+    async def mark_unread(self, conversation_id: int, turn_id: int) -> None:
+        """Remember beside which turn people were told that the agent has no tool for files."""
+        await self._set(conversation_id, unread_told=turn_id)
 
     async def context_for(self, turn: Turn) -> list[ContextMessage]:
         """What was said before the turn and not answered, oldest first, the newest ``CONTEXT_LIMIT``."""

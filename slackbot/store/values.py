@@ -127,3 +127,11 @@ class Counts:
 
     queued: int
     running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many questions may be answered at the same time, over all processes; 0: no limit."""
+
+    per_team: int = 0
+    per_user: int = 0

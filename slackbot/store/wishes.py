@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 from slackbot.domain import MessageDeleted, MessageEdited, ThreadKey, TurnKind, TurnState
 from slackbot.store.acceptance import stored_attachments
 from slackbot.store.engine import Database
+from slackbot.store.lanes import wait_ended
 from slackbot.store.models import (
     DELETED,
     ConversationRow,
@@ -35,7 +36,7 @@ _SHOW_AGAIN = {
     "state": case((is_running(TurnRow), TurnRow.state), else_=TurnState.QUEUED.value),
     # Then whoever runs it looks for what the other side has of it already.
     "attempt": TurnRow.attempt + 1,
-    "available_at": epoch_now(),
+    "available_at": 0.0,
     "finished_at": None,
 }
 
@@ -74,9 +75,11 @@ class Wishes:
             TurnRow.ts == message.ts, TurnRow.channel_id == message.channel_id, TurnRow.team_id == message.team_id
         )
         # Most of what people change is none of our business, and does not queue up for the writer.
-        if not await self._database.read(select(TurnRow.id).where(of_message)):
+        found = await self._database.read(select(TurnRow.conversation_id).where(of_message))
+        if not found:
             return Changed.UNKNOWN
         if await self._change(of_message & allowed, **values):
+            await wait_ended(self._database, found[0].conversation_id)
             return Changed.USED
         # Whatever became of it: one that is being shown just now is shown once more.
         relay = of_message & is_relay(TurnRow)
@@ -96,7 +99,7 @@ class Wishes:
             operator=operator,
             state=TurnState.QUEUED.value,
             attempt=TurnRow.attempt + 1,
-            available_at=epoch_now(),
+            available_at=0.0,
             submitted_at=None,
             finished_at=None,
             error=None,
@@ -125,6 +128,8 @@ class Wishes:
             goes_on & (TurnRow.kind == TurnKind.ASK.value),
             operator=operator,
             stopped_by=func.coalesce(TurnRow.stopped_by, user_id),
+            # One that waits for a human need not do so any longer.
+            parked_until=epoch_now(),
         )
 
     async def request_stop_in(
@@ -215,4 +220,4 @@ def _is_in(turn_id: int, team_id: str, channel_id: str) -> ColumnElement[bool]:
 
 
 def ended(state: TurnState) -> dict[str, object]:
-    return {"state": state.value, "owner": None, "lease_until": None, "finished_at": epoch_now()}
+    return {"state": state.value, "owner": None, "lease_until": None, "digest": None, "finished_at": epoch_now()}

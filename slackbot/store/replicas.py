@@ -1,0 +1,160 @@
+"""Several processes on one PostgreSQL: which of them live, and what they tell each other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NoReturn
+
+import psycopg
+from sqlalchemy import select, union
+
+from slackbot.leases import Standing, now
+from slackbot.store.engine import Database
+from slackbot.store.errors import StoreError
+from slackbot.store.models import HandoverRow, TurnRow, epoch_now, is_running
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 0.5
+GRACE_SECONDS: Final = 5.0
+"""Who has just connected judges nobody for so long: after an outage all of them come back one by one. Longer than a
+try to connect and the longest pause after it."""
+ANSWER_SECONDS: Final = 2.0
+CONNECT_SECONDS: Final = 3.0
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 1.0
+
+_CLASS: Final = 0x51ACB08
+"""Advisory locks of this class, any number that nobody else uses in the same database, say which processes live."""
+_NUMBERED: Final = re.compile(r"-([0-9a-f]{8})$")
+_HELD = union(
+    select(TurnRow.owner).where(is_running(TurnRow), TurnRow.owner.is_not(None)),
+    select(HandoverRow.owner).where(HandoverRow.wake_at.is_not(None), HandoverRow.lease_until > epoch_now()),
+)
+# Shared, so that our next session need not wait for the end of our last one.
+_LOCK: Final = "SELECT pg_advisory_lock_shared(%s, %s)"
+_LOCKS: Final = """
+SELECT objid::bigint, pid = pg_backend_pid() FROM pg_locks
+WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+def new_owner() -> str:
+    """A name for this process, by which it holds turns. Its end is the number of the lock that proves it lives."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.randbits(31):08x}"
+
+
+def _number(owner: str) -> int | None:
+    """None for owners who hold no lock, as those of earlier versions: only the time ends their leases."""
+    found = _NUMBERED.search(owner)
+    return int(found[1], 16) if found else None
+
+
+class Presence:
+    """This process among the others: a session of its own that holds a lock as long as we live, sees whose lock is
+    free, and hears what changed. Leases of the dead are void at once."""
+
+    def __init__(
+        self, database: Database, standing: Standing, void_leases: Callable[[frozenset[str]], Awaitable[None]]
+    ) -> None:
+        self._database = database
+        self._standing = standing
+        self._number = _number(standing.owner)
+        self._void_leases = void_leases
+        self._session: psycopg.AsyncConnection[Any] | None = None
+        self._since = 0.0
+        self._missing: frozenset[str] = frozenset()
+
+    async def join(self) -> None:
+        """Take our lock. Raises ``StoreError``."""
+        self._session, self._since = await self._connect(), now()
+
+    async def run(self, hear: Mapping[str, Callable[[], None]]) -> NoReturn:
+        """Look and listen until cancelled. ``hear`` has what to do about each word that is notified, and about all of
+        them when some may have been missed."""
+        while True:
+            try:
+                if self._session is not None:
+                    await self._live(self._session, hear)
+            except (psycopg.Error, OSError, TimeoutError) as error:
+                log.error("replica.cut_off", extra={"error": type(error).__name__})
+            self._standing.lose()
+            began = now()
+            await self._rejoin()
+            log.warning("replica.back", extra={"seconds": round(now() - began, 2)})
+            self._standing.regain()
+            for do in hear.values():
+                do()
+
+    async def leave(self) -> None:
+        """Let others have at once what we still hold."""
+        if self._session is not None:
+            try:
+                await self._void_leases(frozenset({self._standing.owner}))
+            except StoreError as error:
+                log.error("replica.left_leases", extra={"error": str(error)})
+            await self._session.close()
+            self._session = None
+
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                session = await self._database.connect()
+                await session.execute(_LOCK, (_CLASS, self._number))
+                await session.execute("LISTEN slackbot")
+                return session
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            raise StoreError(f"no session for this process: {type(error).__name__}") from error
+
+    async def _rejoin(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self.join()
+            except StoreError:
+                # Half of it by chance, so that not all come back at the same moment.
+                await asyncio.sleep(pause * (0.5 + secrets.randbelow(1000) / 2000))
+                pause = min(pause * 2, LONGEST_PAUSE)
+            else:
+                return
+
+    async def _live(self, session: psycopg.AsyncConnection[Any], hear: Mapping[str, Callable[[], None]]) -> NoReturn:
+        while True:
+            await self._look(session)
+            async for word in session.notifies(timeout=LOOK_SECONDS):
+                if word.payload in hear:
+                    hear[word.payload]()
+
+    async def _look(self, session: psycopg.AsyncConnection[Any]) -> None:
+        """Void the leases of owners whose lock was free twice in a row: who has lost a connection is back by then."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                found = await session.execute(_LOCKS, (_CLASS,))
+                locks = await found.fetchall()
+            if (self._number, True) not in locks:
+                # What a pooler does that gives each transaction another session.
+                raise psycopg.OperationalError("our lock is not in our session")
+            owners = {row.owner for row in await self._database.read(_HELD)}
+        except (StoreError, psycopg.errors.QueryCanceled) as error:
+            # Slow, but there: nobody has lost us.
+            log.error("replica.looked_in_vain", extra={"error": type(error).__name__})
+            return
+        living = {number for number, _ in locks} | {None}
+        settled = now() - self._since >= GRACE_SECONDS
+        missing = frozenset(owner for owner in owners if settled and _number(owner) not in living)
+        dead, self._missing = missing & self._missing, missing
+        if dead:
+            log.warning("replica.dead", extra={"owners": sorted(dead)})
+            try:
+                await self._void_leases(dead)
+            except StoreError as error:
+                log.error("replica.leases_stay", extra={"error": str(error)})

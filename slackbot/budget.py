@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Per(StrEnum):
@@ -30,6 +31,11 @@ class Limit:
     seconds: float = 60.0
     per: Per = Per.TEAM
     margin: float = 1.0
+
+    @property
+    def window(self) -> float:
+        """Seconds for which a call counts."""
+        return self.seconds + self.margin
 
 
 TIER_2: Final = Limit(20)
@@ -78,13 +84,22 @@ _LEAST_SHARE: Final = 5
 _KEYS_BEFORE_SWEEP: Final = 64
 
 
+class Key(NamedTuple):
+    """What one window counts. ``channel_id`` is empty where the whole team shares it."""
+
+    team_id: str
+    method: str
+    channel_id: str
+
+
 @dataclass(slots=True)
 class _Window:
-    """When each counted call stops counting, soonest first. ``learned`` calls are what Slack really allows, it seems,
-    since ``learned_at``."""
+    """When each counted call stops counting, soonest first: our own ``ends``, and those of ``others``. ``learned``
+    calls are what Slack really allows, it seems, since ``learned_at``."""
 
     limit: Limit
     ends: deque[float] = field(default_factory=deque)
+    others: deque[float] = field(default_factory=deque)
     learned: int = 0
     learned_at: float = 0.0
 
@@ -104,30 +119,54 @@ class _Window:
         self.learned_at = now
 
     def used(self, now: float) -> int:
-        while self.ends and self.ends[0] <= now + _ROUNDING:
-            self.ends.popleft()
-        return len(self.ends)
+        for ends in (self.ends, self.others):
+            while ends and ends[0] <= now + _ROUNDING:
+                ends.popleft()
+        return len(self.ends) + len(self.others)
 
-    def wait(self, now: float, keep: int) -> float:
+    def share(self, now: float, processes: int) -> int:
+        """How many of the calls each of several processes may make that know nothing of each other."""
+        return max(1, self.calls(now) // processes)
+
+    def free(self, now: float, processes: int) -> int:
+        free = self.calls(now) - self.used(now)
+        if processes > 1:
+            free = min(free, self.share(now, processes) - len(self.ends))
+        return max(0, free)
+
+    def wait(self, now: float, keep: int, processes: int) -> float:
         """Seconds until one more call leaves ``keep`` slots free."""
-        surplus = self.used(now) + keep + 1 - self.calls(now)
+        wait = self._wait(now, self.used(now) + keep + 1 - self.calls(now), self.ends, self.others)
+        if processes > 1:
+            surplus = len(self.ends) + keep // processes + 1 - self.share(now, processes)
+            wait = max(wait, self._wait(now, surplus, self.ends))
+        return wait
+
+    def _wait(self, now: float, surplus: int, *counted: deque[float]) -> float:
+        """Seconds until so many of the counted calls count no longer."""
         if surplus <= 0:
             return 0.0
-        if surplus > len(self.ends):
+        ends = sorted(chain.from_iterable(counted))
+        if surplus > len(ends):
             # More is reserved than there is: only a lower ``keep`` helps, so look again after a whole window.
-            return self.limit.seconds + self.limit.margin
-        return self.ends[surplus - 1] - now
+            return self.limit.window
+        return ends[surplus - 1] - now
 
     def take(self, now: float) -> None:
-        self.ends.append(now + self.limit.seconds + self.limit.margin)
+        self.ends.append(now + self.limit.window)
 
 
 class Budget:
-    """The calls of one process, per team and method. ``now`` is any monotonic clock in seconds, the same throughout."""
+    """The calls per team and method: those of this process, and of others as far as it was told of them. ``now`` is
+    any monotonic clock in seconds, the same throughout.
+
+    While ``processes`` are more than one, none of them hears of the others' calls: each gets an equal share.
+    """
 
     def __init__(self, limits: Mapping[str, Limit] = SLACK_LIMITS) -> None:
+        self.processes = 1
         self._limits = limits
-        self._windows: dict[tuple[str, str, str], _Window] = {}
+        self._windows: dict[Key, _Window] = {}
         self._cool_until: dict[tuple[str, str], float] = {}
         self._sweep_at = _KEYS_BEFORE_SWEEP
 
@@ -136,19 +175,45 @@ class Budget:
 
         ``keep`` slots stay free for calls that matter more. ``channel`` counts only for limits per channel.
         """
-        window = self._window(team, method, channel, now)
-        wait = max(self._cooling(team, method, now), window.wait(now, keep))
-        if wait <= 0.0:
-            window.take(now)
-            return 0.0
-        return wait
+        key = self.key(team, method, channel)
+        if wait := self.wait(key, now, keep=keep):
+            return wait
+        self._window(key, now).take(now)
+        return 0.0
 
     def free(self, team: str, method: str, now: float, *, channel: str = "") -> int:
         """Slots that could be taken right now; none during a pause."""
-        if self._cooling(team, method, now):
+        if self.cooling(team, method, now):
             return 0
-        window = self._window(team, method, channel, now)
-        return max(0, window.calls(now) - window.used(now))
+        return self._window(self.key(team, method, channel), now).free(now, self.processes)
+
+    # --- what several processes share ---
+
+    def key(self, team: str, method: str, channel: str = "") -> Key:
+        """The window that counts such a call."""
+        return Key(team, method, channel if self._limit(method).per is Per.CHANNEL else "")
+
+    def wait(self, key: Key, now: float, *, keep: int = 0) -> float:
+        """What ``take`` would return, without taking anything."""
+        wait = self._window(key, now).wait(now, keep, self.processes)
+        return max(self.cooling(key.team_id, key.method, now), wait)
+
+    def room(self, key: Key, now: float) -> tuple[int, float]:
+        """How many calls the window holds now, and the seconds for which each of them counts."""
+        window = self._window(key, now)
+        return window.calls(now), window.limit.window
+
+    def give_back(self, key: Key, now: float) -> None:
+        """The call for which the last slot was taken was not made."""
+        if ends := self._window(key, now).ends:
+            ends.pop()
+
+    def tell(self, key: Key, seconds: Iterable[float], now: float) -> None:
+        """For so many seconds from now the calls of other processes count. Nonsense is passed over."""
+        window = self._window(key, now)
+        window.others = deque(sorted(now + left for left in seconds if left <= 2 * window.limit.window))
+
+    # --- pauses ---
 
     def cool_off(self, team: str, method: str, now: float, retry_after: float) -> None:
         """Slack answered 429: nothing of this method for ``retry_after`` seconds, in any channel of the team.
@@ -158,10 +223,11 @@ class Budget:
         """
         until = max(now + retry_after, self._cool_until.get((team, method), now))
         self._cool_until[team, method] = until
-        if self._limits.get(method, OTHERWISE).per is Per.TEAM:
-            self._window(team, method, "", now).learn(now)
+        if self._limit(method).per is Per.TEAM:
+            self._window(self.key(team, method), now).learn(now)
 
-    def _cooling(self, team: str, method: str, now: float) -> float:
+    def cooling(self, team: str, method: str, now: float) -> float:
+        """Seconds until a pause ends."""
         until = self._cool_until.get((team, method))
         if until is None:
             return 0.0
@@ -170,12 +236,13 @@ class Budget:
             return 0.0
         return until - now
 
-    def _window(self, team: str, method: str, channel: str, now: float) -> _Window:
-        limit = self._limits.get(method, OTHERWISE)
-        key = (team, method, channel if limit.per is Per.CHANNEL else "")
+    def _limit(self, method: str) -> Limit:
+        return self._limits.get(method, OTHERWISE)
+
+    def _window(self, key: Key, now: float) -> _Window:
         if (window := self._windows.get(key)) is None:
             self._sweep(now)
-            window = self._windows[key] = _Window(limit)
+            window = self._windows[key] = _Window(self._limit(key.method))
         return window
 
     def _sweep(self, now: float) -> None:

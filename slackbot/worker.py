@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 
-from slackbot.answering import TurnLost
 from slackbot.domain import Turn, TurnKind
-from slackbot.errors import SlackbotError, ThreadClosed
+from slackbot.errors import ChatUnavailable, SlackbotError, ThreadClosed
+from slackbot.leases import Lease, Standing, TurnLost, current, now
 from slackbot.store import Store, StoreError
 from slackbot.turns import Turns
 
@@ -25,26 +26,34 @@ class WorkerSettings:
     """Most turns taken in one transaction: in a burst a commit for each would keep the last ones waiting."""
     lease: float = 30.0
     heartbeat: float = 5.0
-    watch: float = 1.0
-    """How often a process asks whether another one was told to stop its answers."""
     poll: float = 2.0
     store_pause: float = 1.0
     first_backoff: float = 2.0
     longest_backoff: float = 60.0
+    patience: int = 6
+    """How often a turn is tried again while Slack is away: with the pauses above, for about two minutes."""
     attempts: int = 20
     """How often a turn that cannot even end is tried again, before it is given up with a log line."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    task: asyncio.Task[None]
+    lease: Lease
 
 
 class Worker:
     """Runs turns until stopped. ``wake`` tells it that there may be something to claim; polling is the truth."""
 
-    def __init__(self, store: Store, turns: Turns, *, owner: str, settings: WorkerSettings | None = None) -> None:
+    def __init__(self, store: Store, turns: Turns, standing: Standing, settings: WorkerSettings | None = None) -> None:
         self._store = store
         self._turns = turns
-        self._owner = owner
+        self._standing = standing
+        self._owner = standing.owner
         self._settings = settings or WorkerSettings()
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, _Running] = {}
         self._woken = asyncio.Event()
+        self._renewing = asyncio.Event()
         self._stopping = False
         self._troubles: dict[int, int] = {}
 
@@ -53,9 +62,17 @@ class Worker:
         """Turns being run now."""
         return len(self._running)
 
+    def is_full(self) -> bool:
+        """Whether there is no room for a further turn."""
+        return len(self._running) >= self._settings.concurrency
+
     def wake(self) -> None:
         """Look for work now."""
         self._woken.set()
+
+    def renew(self) -> None:
+        """Renew the leases now, and hear which turns were stopped where another process took the press in."""
+        self._renewing.set()
 
     def stop(self) -> None:
         """Claim no more; ``run`` returns when the running turns have ended."""
@@ -65,45 +82,42 @@ class Worker:
     async def run(self) -> None:
         """Claim and run turns until ``stop`` is called and the last one has ended."""
         async with asyncio.TaskGroup() as tasks:
-            aside = [tasks.create_task(self._heartbeat()), tasks.create_task(self._watch())]
+            heartbeat = tasks.create_task(self._heartbeat())
             try:
                 while not self._stopping:
                     self._woken.clear()
-                    turns = await self._claim()
-                    if not turns:
-                        await self._wait()
-                    for turn in turns:
-                        # Our own turn comes back when its lease ran out, as after a pause of the machine; the claim
-                        # has renewed it, and the task that runs it goes on.
-                        if turn.id not in self._running:
-                            self._start(tasks, turn)
+                    if not await self._claim(tasks):
+                        await _either(self._woken, self._settings.poll)
                 while self._running:
-                    await asyncio.wait(list(self._running.values()))
+                    await asyncio.wait([running.task for running in self._running.values()])
             finally:
-                for task in aside:
-                    task.cancel()
+                heartbeat.cancel()
 
-    async def _claim(self) -> list[Turn]:
+    async def _claim(self, tasks: asyncio.TaskGroup) -> bool:
+        """Start what may run; False when that is nothing."""
         places = min(self._settings.concurrency - len(self._running), self._settings.claims)
-        if places <= 0:
-            return []
+        if places <= 0 or self._standing.is_lost:
+            return False
+        asked = now()
         try:
-            return await self._store.claim(self._owner, self._settings.lease, places)
+            turns = await self._store.claim(self._owner, self._settings.lease, places)
         except StoreError as error:
             log.error("claim.failed", extra={"error": str(error)})
             await asyncio.sleep(self._settings.store_pause)
-            return []
-
-    async def _wait(self) -> None:
-        try:
-            async with asyncio.timeout(self._settings.poll):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
+            return False
+        for turn in turns:
+            # Our own turn comes back when its lease ran out, as after a pause of the machine; the claim has renewed
+            # it, and the task that runs it goes on.
+            if turn.id not in self._running:
+                self._start(tasks, turn)
+            if running := self._running.get(turn.id):
+                running.lease.confirm(asked, self._settings.lease)
+        return bool(turns)
 
     def _start(self, tasks: asyncio.TaskGroup, turn: Turn) -> None:
-        task = tasks.create_task(self._run(turn), name=f"turn-{turn.id}")
-        self._running[turn.id] = task
+        lease = Lease(self._standing)
+        task = tasks.create_task(self._run(turn, lease), name=f"turn-{turn.id}")
+        self._running[turn.id] = _Running(task, lease)
 
         def ended(_: asyncio.Task[None]) -> None:
             del self._running[turn.id]
@@ -112,7 +126,8 @@ class Worker:
 
         task.add_done_callback(ended)
 
-    async def _run(self, turn: Turn) -> None:
+    async def _run(self, turn: Turn, lease: Lease) -> None:
+        current.set(lease)
         ids = {"turn": turn.id, "slack_thread": str(turn.thread), "attempt": turn.attempt}
         log.info("turn.started", extra={**ids, "kind": turn.kind.value})
         try:
@@ -120,8 +135,9 @@ class Worker:
         except TurnLost:
             log.warning("turn.lost", extra=ids)
         except StoreError as error:
-            # The lease runs out and the turn is claimed again, by then with a database.
             log.error("turn.unrecorded", extra={**ids, "error": str(error)})
+            troubles = self._troubles[turn.id] = self._troubles.get(turn.id, 0) + 1
+            await self._postpone(turn, troubles)
         except Exception as error:  # noqa: BLE001 - the turn boundary: whatever broke, the turn must end visibly
             log.error("turn.broke", extra={**ids, **_where(error)})
             await self._end_broken(turn, error)
@@ -137,12 +153,17 @@ class Worker:
                 log.error("turn.given_up", extra={**ids, **_where(error)})
                 await self._store.fail(turn.id, self._owner, reason.code)
                 self._troubles.pop(turn.id, None)
+            elif isinstance(error, ChatUnavailable) and troubles <= self._settings.patience:
+                # Slack is away. Once it is back, all that the agent said is shown, instead of an apology.
+                await self._postpone(turn, troubles)
             elif turn.kind is TurnKind.ASK:
                 await self._turns.apologise(turn, reason)
                 self._troubles.pop(turn.id, None)
             else:
                 # A sentence of ours has nothing to retry: it is said later.
                 await self._postpone(turn, troubles)
+        except TurnLost:
+            log.warning("turn.lost", extra=ids)
         except Exception as unsaid:  # noqa: BLE001 - nor may what breaks here take the other turns down
             log.error("turn.apology_unsaid", extra={**ids, **_where(unsaid)})
             if isinstance(unsaid, ThreadClosed):
@@ -150,40 +171,55 @@ class Worker:
             await self._postpone(turn, troubles)
 
     async def _postpone(self, turn: Turn, troubles: int) -> None:
+        """Give the turn back for a while. Until the database takes that, the turn stays ours."""
         pause = min(self._settings.first_backoff * 2.0 ** (troubles - 1), self._settings.longest_backoff)
-        try:
-            await self._store.postpone(turn.id, self._owner, pause)
-        except StoreError as gone:
-            # The lease runs out and the turn is claimed again, by then with a database.
-            log.error("turn.unrecorded", extra={"turn": turn.id, "error": str(gone)})
-
-    async def _watch(self) -> None:
-        """Stop what was stopped where another process took the press in."""
         while True:
-            await asyncio.sleep(self._settings.watch)
-            if not self._running:
-                continue
             try:
-                for turn_id, stopped_by in (await self._store.stops(self._owner)).items():
-                    self._turns.stop(turn_id, stopped_by)
-            except StoreError as error:
-                log.error("watch.failed", extra={"error": str(error)})
+                await self._store.postpone(turn.id, self._owner, pause)
+            except StoreError as gone:
+                log.error("turn.unrecorded", extra={"turn": turn.id, "error": str(gone)})
+                await asyncio.sleep(self._settings.store_pause)
+            else:
+                return
 
     async def _heartbeat(self) -> None:
+        pause = self._settings.heartbeat
         while True:
-            await asyncio.sleep(self._settings.heartbeat)
-            mine = frozenset(self._running)
-            if not mine:
-                continue
-            try:
-                kept = await self._store.renew(self._owner, mine, self._settings.lease)
-            except StoreError as error:
-                log.error("heartbeat.failed", extra={"turns": len(mine), "error": str(error)})
-                continue
-            for turn_id in mine - kept.keys():
-                if task := self._running.get(turn_id):
-                    log.warning("turn.lost", extra={"turn": turn_id})
-                    task.cancel()
+            await _either(self._renewing, pause)
+            self._renewing.clear()
+            pause = self._settings.heartbeat if await self._renew() else self._settings.store_pause
+
+    async def _renew(self) -> bool:
+        """False when the database did not answer."""
+        mine = frozenset(self._running)
+        if not mine or self._standing.is_lost:
+            return True
+        asked = now()
+        try:
+            kept = await self._store.renew(self._owner, mine, self._settings.lease)
+            # Those that have ended meanwhile are nobody's any more.
+            gone = await self._store.still_running(mine - kept.keys()) if mine - kept.keys() else frozenset()
+        except StoreError as error:
+            log.error("heartbeat.failed", extra={"turns": len(mine), "error": str(error)})
+            return False
+        for turn_id in mine & self._running.keys():
+            running = self._running[turn_id]
+            if turn_id in kept:
+                running.lease.confirm(asked, self._settings.lease)
+                if stopped_by := kept[turn_id]:
+                    self._turns.stop(turn_id, stopped_by)
+            elif turn_id in gone:
+                log.warning("turn.lost", extra={"turn": turn_id})
+                running.lease.lose()
+                running.task.cancel()
+        return True
+
+
+async def _either(event: asyncio.Event, seconds: float) -> None:
+    """Wait for the event, but no longer than that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _where(error: BaseException) -> dict[str, str]:

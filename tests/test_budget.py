@@ -182,6 +182,83 @@ def test_who_waits_as_told_gets_the_slot(
         assert calls.take("T1", METHOD, now + wait, keep=keep) == 0.0
 
 
+def test_calls_of_other_processes_count_as_ours_do() -> None:
+    """As long as they were said to, until told otherwise; a pause or a reserve adds to them."""
+    calls = budget()
+    key = calls.key("T1", METHOD, "C1")
+    calls.tell(key, [8.0, 4.0], 0.0)
+    assert calls.free("T1", METHOD, 0.0) == 1
+    assert calls.take("T1", METHOD, 0.0, keep=1) == 4.0
+    assert calls.take("T1", METHOD, 0.0) == 0.0
+    assert calls.take("T1", METHOD, 1.0) == calls.wait(key, 1.0) == 3.0
+    assert calls.take("T1", METHOD, 4.0) == 0.0
+    assert calls.wait(key, 5.0, keep=1) == 5.0
+    calls.tell(key, [], 5.0)
+    assert calls.free("T1", METHOD, 5.0) == 1
+
+
+def test_a_call_that_counts_for_ever_is_nonsense() -> None:
+    """A clock that was set back must not stop everything."""
+    calls = budget()
+    calls.tell(calls.key("T1", METHOD), [3_600.0, 1.0], 0.0)
+    assert calls.free("T1", METHOD, 0.0) == 2
+
+
+def test_a_slot_can_be_given_back() -> None:
+    """Its call was not made; with none taken there is nothing to give."""
+    calls = budget(Limit(1, seconds=10.0, margin=1.0))
+    key = calls.key("T1", METHOD)
+    calls.give_back(key, 0.0)
+    assert calls.take("T1", METHOD, 0.0) == 0.0
+    calls.give_back(key, 0.0)
+    assert calls.take("T1", METHOD, 0.0) == 0.0
+    assert calls.take("T1", METHOD, 0.0) == 11.0
+    assert calls.room(key, 0.0) == (1, 11.0)
+
+
+def test_a_share_is_a_part_of_each_limit() -> None:
+    """Of 50 edits each of four processes gets 12, a quarter of what is reserved included, and of three posts one."""
+    calls = Budget()
+    calls.processes = 4
+    assert calls.free("T1", METHOD, 0.0) == 12
+    assert [calls.take("T1", METHOD, 0.0, keep=8) > 0.0 for _ in range(11)] == [False] * 10 + [True]
+    assert [calls.take("T1", METHOD, 0.0) > 0.0 for _ in range(3)] == [False, False, True]
+    assert [calls.take("T1", "chat.postMessage", 0.0, channel="C1") > 0.0 for _ in range(2)] == [False, True]
+    calls.processes = 1
+    assert calls.free("T1", METHOD, 0.0) == 38
+
+
+def test_what_others_did_before_still_counts_in_a_share() -> None:
+    """The share is no right to exceed the limit together with calls that are known."""
+    calls = budget(Limit(4, seconds=10.0, margin=0.0))
+    calls.tell(calls.key("T1", METHOD), [9.0, 5.0, 7.0], 0.0)
+    calls.processes = 2
+    assert calls.take("T1", METHOD, 0.0) == 0.0
+    assert calls.take("T1", METHOD, 0.0) == 5.0
+    assert calls.take("T1", METHOD, 5.0) == 0.0
+    assert calls.take("T1", METHOD, 7.0) == 3.0
+
+
+@settings(max_examples=200)
+@given(limit=limits, processes=st.integers(2, 4), steps=tries)
+def test_shares_never_exceed_the_limit_together(limit: Limit, processes: int, steps: list[tuple[float, int]]) -> None:
+    """Processes that know nothing of each other make no more calls in a window than one of them might."""
+    limit = replace(limit, calls=limit.calls * processes)
+    each = [budget(limit) for _ in range(processes)]
+    taken: list[float] = []
+    now = 0.0
+    for number, (pause, keep) in enumerate(steps):
+        now += pause
+        calls = each[(number + keep) % processes]
+        calls.processes = processes
+        free = calls.free("T1", METHOD, now)
+        if not calls.take("T1", METHOD, now, keep=keep):
+            taken.append(now)
+            assert calls.free("T1", METHOD, now) == free - 1
+    for first, last in zip(taken, taken[limit.calls :], strict=False):
+        assert last - first > limit.seconds - 1e-5
+
+
 def test_idle_channels_and_teams_are_forgotten() -> None:
     """Memory follows what is in use, not what was ever used."""
     calls = Budget()

@@ -12,22 +12,24 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone, ThreadClosed
+from slackbot.leases import CALL_SECONDS, may_write
 
 log = logging.getLogger(__name__)
 
-CALL_SECONDS: Final = 15.0
-"""No call takes longer, from first to last byte."""
 CONNECT_SECONDS: Final = 5.0
 RETRY_AFTER_SECONDS: Final = 30.0
 """Assumed when Slack says "too many" without saying for how long."""
+LONGEST_RETRY_AFTER: Final = 300.0
+"""Of a longer time we ask sooner: whoever waits for it would be deaf or dumb that long."""
 
-_READS: Final = ("conversations.", "users.", "bots.", "usergroups.", "chat.getPermalink")
+READS: Final = ("conversations.", "users.", "bots.", "usergroups.", "chat.getPermalink")
 _TAKE_JSON: Final = ("chat.", "assistant.", "agents.")
 
 # Error codes as the method pages list them: https://docs.slack.dev/reference/methods/chat.postMessage and siblings.
 _KINDS: Final[dict[type[ChatError], frozenset[str]]] = {
     BodyRefused: frozenset(
         {
+            "attachment_payload_limit_exceeded",
             "block_mismatch",
             "invalid_blocks",
             "invalid_blocks_format",
@@ -38,6 +40,7 @@ _KINDS: Final[dict[type[ChatError], frozenset[str]]] = {
             "msg_blocks_too_long",
             "msg_too_long",
             "no_text",
+            "too_many_contact_cards",
         }
     ),
     MessageGone: frozenset(
@@ -53,11 +56,14 @@ _KINDS: Final[dict[type[ChatError], frozenset[str]]] = {
     ThreadClosed: frozenset(
         {
             "access_denied",
+            "accesslimited",
             "account_inactive",
+            "app_access_restricted",
             "cannot_reply_to_message",
             "channel_not_found",
             "channel_type_not_supported",
             "ekm_access_denied",
+            "enterprise_is_restricted",
             "invalid_auth",
             "is_archived",
             "messages_tab_disabled",
@@ -65,7 +71,6 @@ _KINDS: Final[dict[type[ChatError], frozenset[str]]] = {
             "not_allowed_token_type",
             "not_authed",
             "not_in_channel",
-            "org_login_required",
             "restricted_action",
             "restricted_action_non_threadable_channel",
             "restricted_action_read_only_channel",
@@ -76,19 +81,25 @@ _KINDS: Final[dict[type[ChatError], frozenset[str]]] = {
             "thread_not_found",
             "token_expired",
             "token_revoked",
+            "two_factor_setup_required",
             "user_not_in_channel",
         }
     ),
     ChatUnavailable: frozenset(
         {
+            "external_channel_migrating",
             "fatal_error",
             "internal_error",
+            "org_login_required",
             "request_timeout",
             "service_unavailable",
+            "streaming_state_conflict",
             "team_added_to_org",
+            "update_failed",
         }
     ),
 }
+_TOO_MANY: Final = frozenset({"message_limit_exceeded", "rate_limited", "ratelimited"})
 _KIND_OF: Final = {code: kind for kind, codes in _KINDS.items() for code in codes}
 
 
@@ -122,8 +133,9 @@ class WebApi:
     async def call(self, method: str, token: str, arguments: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Call ``method`` once and return Slack's answer.
 
-        Raises the ``ChatError`` kind of Slack's refusal, ``NotSent`` when no connection was made, and
-        ``ChatUnavailable`` when it is not known whether the call happened.
+        What changes Slack for a turn waits until the turn is surely ours. Raises the ``ChatError`` kind of Slack's
+        refusal, ``NotSent`` when no connection was made, ``ChatUnavailable`` when it is not known whether the call
+        happened, and ``TurnLost``.
         """
         response = await self._ask(method, token, arguments or {})
         self.scopes[token] = str(response.headers.get("x-oauth-scopes", ""))
@@ -148,7 +160,10 @@ class WebApi:
     async def _ask(self, method: str, token: str, arguments: Mapping[str, Any]) -> AsyncSlackResponse:
         given = {**arguments, "token": token}
         try:
-            reads = method.startswith(_READS)
+            reads = method.startswith(READS)
+            if not reads:
+                # Nothing comes between this and the call: whoever takes the turn over reckons from here.
+                await may_write()
             if method.startswith(_TAKE_JSON) and not reads:
                 return await self.client.api_call(method, json=given)
             return await self.client.api_call(method, http_verb="GET" if reads else "POST", params=given)
@@ -179,7 +194,7 @@ def _refusal(method: str, error: SlackApiError) -> ChatError:
     headers = getattr(response, "headers", {})
     code = str(data.get("error") or "") if isinstance(data, dict) else ""
     message = f"{method}: {code or f'HTTP {status}'}"
-    if status == 429 or code in {"ratelimited", "rate_limited"}:
+    if status == 429 or code in _TOO_MANY:
         return ChatRateLimited(message, retry_after=_seconds(headers.get("Retry-After")))
     if status >= 500 or not code:
         return ChatUnavailable(message, slack_error=code)
@@ -187,4 +202,6 @@ def _refusal(method: str, error: SlackApiError) -> ChatError:
 
 
 def _seconds(header: str | None) -> float:
-    return float(header) if header and header.isascii() and header.isdigit() else RETRY_AFTER_SECONDS
+    if not (header and header.isascii() and header.isdigit()):
+        return RETRY_AFTER_SECONDS
+    return min(max(float(header), 1.0), LONGEST_RETRY_AFTER)

@@ -265,14 +265,13 @@ async def test_nothing_goes_twice_into_a_conversation() -> None:
 
 
 async def test_an_agent_without_a_tool_for_files_is_named_once() -> None:
-    """The first files of a conversation bring the warning, later ones do not."""
+    """As long as nobody knows, files bring the warning."""
     chat = shared(("a.txt", "text/plain", b"a"))
     bundle = await gather(chat, agent_reads=False)
-    assert bundle.note == NOT_READ
+    assert (bundle.note, bundle.unread) == (NOT_READ, True)
     bundle.close()
-    bundle = await gather(chat, known=("F0",), agent_reads=False)
-    assert bundle.note == ""
-    bundle.close()
+    bundle = await gather(chat, known=("F1",), agent_reads=False)
+    assert (bundle.note, bundle.unread) == ("", False)
 
 
 # --- out ---

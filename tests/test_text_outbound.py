@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slackbot.domain import FileOffered
+from slackbot.domain import FileOffered, Source
 from slackbot.text import private
 from slackbot.text.outbound import HELD_CHARS, SUMMARY_CHARS, WORD_JOINER, Preparer, plain, prepare
 
@@ -251,6 +251,8 @@ def with_uploads(text: str, width: int = 1000) -> tuple[str, list[FileOffered]]:
         (f"1. ```sh\n   {AT}\n   ````\n   ~~~~\n````\n~~~\n~~~~\n{AT}", None, ""),
         (f"`a` and ``` not a fence\n{AT}", "`a` and ``` not a fence\nthe attached file", ""),
         (f"a ` b {AT}\n", "a ` b the attached file\n", ""),
+        (f"See [the report][1].\n\n[1]: {BASE}{AT}\n", "See [the report][1].\n\n[1]: the attached file\n", ""),
+        (f"![chart]\n\n[chart]: <{AT}> 'Q3'", "![chart]\n\n[chart]: the attached file 'Q3'", ""),
     ],
 )
 @pytest.mark.parametrize("width", [1, 2, 7, 1000])
@@ -281,6 +283,23 @@ def test_links_to_files_that_come_as_uploads(text: str, shown: str | None, name:
 def test_other_links_stay(text: str, width: int) -> None:
     """Other hosts, longer ids, and what is no file."""
     assert with_uploads(text, width) == (text, [])
+
+
+@pytest.mark.parametrize(
+    ("url", "title", "name"),
+    [
+        (f"{BASE}{AT}", "plan.pdf", "plan.pdf"),
+        (f"{AT}?download=1", "The plan", ""),
+        (f"https://other.example{AT}", "", None),
+    ],
+)
+def test_a_cited_file_comes_as_an_upload(url: str, title: str, name: str | None) -> None:
+    """Its title stays without an address that only we can open. None: no file of this Noxus."""
+    preparer = Preparer(private_files=BASE)
+    shown = preparer.citable(Source(title, url))
+    assert shown == Source(title, url if name is None else "")
+    assert preparer.files == ([] if name is None else [FileOffered(AT, "", name)])
+    assert Preparer().citable(Source(title, url)) == Source(title, url)
 
 
 def test_links_stay_unless_told_otherwise() -> None:

@@ -79,6 +79,26 @@ async def test_what_does_not_go_in_is_said_before_the_answer(database_url: str, 
         assert chat.statuses[-1] == chat.statuses[0]
 
 
+async def test_the_line_stands_above_what_waits_already(database_url: str, chat: FakeChat) -> None:
+    """A placeholder that was there before it goes below it."""
+    chat.has_status = False
+    chat.refusals["F2"] = FileRefused(FileTrouble.GONE)
+    download = chat.download
+
+    async def slow(team_id: str, file: SlackFile, into: BinaryIO, *, most: int) -> int:
+        while not chat.messages:
+            await asyncio.sleep(0.01)
+        return await download(team_id, file, into, most=most)
+
+    chat.download = slow  # type: ignore[method-assign]
+    agent = FakeAgent([[0.2, *says("Hello.")]])
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> look", attachments=(PLAN, LIST))
+        await bot.idle()
+        assert said(chat) == ["Not passed on to the agent: list.csv (it was deleted).", "Hello."]
+        assert chat.count("post") == 3
+
+
 async def test_no_file_goes_twice_into_one_conversation(database_url: str, chat: FakeChat) -> None:
     """A file that the conversation has is only named when it is shared again."""
     agent = FakeAgent()
@@ -303,6 +323,21 @@ async def test_a_broken_answer_does_not_repeat_what_the_agent_cannot(database_ur
         await bot.hear("and this", thread=first.ts, attachments=(LIST,))
         await bot.idle()
         assert said(chat) == [NOT_READ, "Well", "Two."]
+
+
+async def test_a_question_that_never_came_there_says_it_once_too(database_url: str, chat: FakeChat) -> None:
+    """Neither the next question nor Retry says again, or takes away, that the agent has no tool for files."""
+    agent = FakeAgent(
+        [[AgentUnavailable("503")], says("Two."), says("One.")], agent_profile=AgentProfile(reads_files=False)
+    )
+    async with running_bot(database_url, chat, agent) as bot:
+        first = await bot.hear("<@UBOT> look", attachments=(PLAN,))
+        await bot.idle()
+        await bot.hear("<@UBOT> and this", thread=first.ts, attachments=(LIST,))
+        await bot.idle()
+        await bot.press(Button.RETRY)
+        await bot.idle()
+        assert said(chat) == [NOT_READ, "One.", "Two."]
 
 
 async def test_an_agent_that_cannot_read_files_is_named_once(database_url: str, chat: FakeChat) -> None:

@@ -38,6 +38,8 @@ class Bundle:
     """What the agent should know of a file besides its bytes, by id."""
     note: str = ""
     """What the people in the thread should know before the agent answers; empty when all is well."""
+    unread: bool = False
+    """Whether that is also that the agent has no tool for files."""
     held: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
@@ -55,7 +57,7 @@ class Incoming:
         self, thread: ThreadKey, attachments: Iterable[Attachment], *, known: Collection[str], agent_reads: bool
     ) -> Bundle:
         """Fetch the files that can go. ``attachments`` come the most wanted first; those in ``known`` the conversation
-        has already. ``agent_reads``: the agent has a tool for files.
+        has already. ``agent_reads``: the agent has a tool for files, or people know that it has none.
 
         Never raises for a file: what cannot go is in the bundle's words. The caller closes the bundle.
         """
@@ -84,7 +86,8 @@ class Incoming:
                         "detail": error.detail,
                     },
                 )
-        notes = [NOT_READ] if bundle.files and not agent_reads and not known else []
+        bundle.unread = bool(bundle.files) and not agent_reads
+        notes = [NOT_READ] if bundle.unread else []
         if bundle.left_out:
             reasons = listed((file.name, bundle.left_out[file.id]) for file in wanted if file.id in bundle.left_out)
             notes.insert(0, f"Not passed on to the agent: {reasons}.")

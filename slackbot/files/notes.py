@@ -34,22 +34,24 @@ class Notes:
         """Whether there is a line at this place."""
         return bool(self._lines.get(place, ("",))[0])
 
-    async def say(self, place: int, words: str) -> None:
-        """Let this be the line at that place, in place of what was said there before; "": no line. Never raises
-        ``ChatError``."""
+    async def say(self, place: int, words: str) -> str:
+        """Let this be the line at that place, in place of what was said there before; "": no line. Returns the ``ts``
+        of a message that this took, "" for none. Never raises ``ChatError``."""
         ts, said = self._lines.get(place, ("", ""))
+        new = ""
         if words == said:
-            return
+            return new
         turn, chat = self._turn, self._tools.chat
         try:
             if not words:
                 await chat.delete(turn.thread, ts)
             elif not (ts and await self._edit(ts, words)):
-                ts = await chat.post(turn.thread, lambda: Body(notice=words), PartRef(turn.id, place))
+                ts = new = await chat.post(turn.thread, lambda: Body(notice=words), PartRef(turn.id, place))
         except ChatError as error:
             log.warning("files.unsaid", extra={"turn": turn.id, "error": str(error)})
         else:
             self._lines[place] = ts if words else "", words
+        return new
 
     async def _edit(self, ts: str, words: str) -> bool:
         """Write over a line; False when that is not possible now: then another one follows."""

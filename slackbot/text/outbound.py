@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from typing import Final
 
 import regex
 
-from slackbot.domain import FileOffered
+from slackbot.domain import FileOffered, Source
 from slackbot.text.links import label_before, misleads
 from slackbot.text.private import PrivateLinks
 from slackbot.text.scanner import Scanner
@@ -79,9 +80,10 @@ class Preparer:
         self._user_mentions = user_mentions
         # What stands before decides whether an @ opens a word, and what a link is called.
         self._scanners = [Scanner(_SUSPECT, _SUBSTITUTED, self._substitute, before=_LABEL_CHARS, longest=HELD_CHARS)]
-        if private_files:
+        self._private = PrivateLinks(private_files, self.files.append) if private_files else None
+        if self._private:
             # First, as the text around a link can call somebody once the link is gone: @[here](…).
-            self._scanners.insert(0, PrivateLinks(private_files, self.files.append))
+            self._scanners.insert(0, self._private)
 
     def push(self, delta: str) -> str:
         """What ``delta`` adds to the text to show."""
@@ -95,6 +97,11 @@ class Preparer:
         for scanner in self._scanners:
             rest = scanner.push(rest) + scanner.finish()
         return rest
+
+    def citable(self, source: Source) -> Source:
+        """The source as people may see it: a file that only we can open is only its title, and counts as linked."""
+        private = self._private is not None and self._private.cited(source.url, source.title)
+        return replace(source, url="") if private else source
 
     def _substitute(self, match: regex.Match[str]) -> str:
         found = match[0]

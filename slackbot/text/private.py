@@ -50,6 +50,14 @@ class PrivateLinks(Scanner):
         self._found = found
         self._fence = ""
 
+    def cited(self, url: str, title: str) -> bool:
+        """Whether this is the address of such a file, which is found then."""
+        match = self._links.fullmatch(f"<{url}>")
+        if not (match and match["id"]):
+            return False
+        self._find(match["id"], title)
+        return True
+
     def finish(self) -> str:
         """See ``Scanner``."""
         rest = super().finish()
@@ -65,7 +73,9 @@ class PrivateLinks(Scanner):
         if self._fence or not match["id"]:
             return match[0]
         label = match["label"] or ""
-        name = label.strip("*_` ")
-        self._found(FileOffered(f"/v1/file/{match['id'].lower()}", "", name if names_file(name) else ""))
+        self._find(match["id"], label.strip("*_` "))
         # The text of a link can be a picture, or the address once more.
         return self._links.sub(self._shown, f"{label}\n").removesuffix("\n").strip() or ATTACHED
+
+    def _find(self, file_id: str, name: str) -> None:
+        self._found(FileOffered(f"/v1/file/{file_id.lower()}", "", name if names_file(name) else ""))

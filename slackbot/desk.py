@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from slackbot.domain import (
@@ -25,11 +26,13 @@ from slackbot.domain import (
     ThreadKey,
     Transition,
 )
+from slackbot.errands import Errands
 from slackbot.errors import ChatError, ChatRateLimited, MessageGone, ThreadClosed
 from slackbot.handover import HandoverRules
-from slackbot.ports import Chat
+from slackbot.leases import Lease, Standing, TurnLost, current, now
 from slackbot.replies.reply import ReplyTools
 from slackbot.routing import RunTurn
+from slackbot.sessions import Sessions
 from slackbot.store import Due, Store, StoreError
 from slackbot.text.inbound import entities, readable
 
@@ -38,9 +41,11 @@ log = logging.getLogger(__name__)
 LEASE: Final = 30.0
 POLL: Final = 2.0
 PAUSE_AFTER_TROUBLE: Final = 2.0
-AT_ONCE: Final = 5
-"""Few enough that posting for all of them takes less than the lease, at one message a second."""
+AT_ONCE: Final = 10
+OPERATORS_EVERY: Final = 60.0
+"""How often it is looked whether those who have a thread are still there. Slack is asked of each once an hour."""
 EDIT_PATIENCE: Final = 10.0
+SPARE_EDITS: Final = 20
 QUOTES: Final = 3
 QUOTE_CHARS: Final = 250
 GREET: Final = "(Your human colleague handed this conversation back to you. Greet the person in one short sentence.)"
@@ -73,7 +78,7 @@ _HISTORY: Final = {
     Move.GIVE_UP: "Nobody came in time: the agent has the conversation again.",
 }
 _TOLD: Final = {
-    Move.ASK: "I have asked a human colleague to help. They will answer here; until then I stay silent. "
+    Move.ASK: "I have asked a human colleague to help. They will answer here; until then I stay silent{limit}. "
     "Write on if there is more to say.",
     Move.CLAIM: "{actor} is here now and goes on with you. I stay silent.",
     Move.TAKE_OVER: "{actor} is here now and goes on with you. I stay silent.",
@@ -82,7 +87,10 @@ _TOLD: Final = {
     Move.CALL_OFF: "All right, no human then. I am listening again.",
     Move.GIVE_UP: "Sorry, nobody was free to help. I am back and go on as well as I can.",
 }
+_LIMIT: Final = ", and if nobody comes within {minutes} minutes I go on myself"
 _LOST: Final = "Sorry, my human colleague can no longer be reached from here. I am back, and I know what was said."
+_LOST_HISTORY: Final = "{operator} can no longer be reached: the agent has the conversation again."
+_MINUTE: Final = 60.0
 _SESSIONS: Final = {
     HandoverState.REQUESTED: SessionStatus.SUSPENDED,
     HandoverState.HUMAN: SessionStatus.SUSPENDED,
@@ -92,31 +100,35 @@ _SESSIONS: Final = {
 
 
 class Desk:
-    """Brings Slack up to date with every handover, a few at a time. ``greet``: the agent says a word once back."""
+    """Brings Slack up to date with every handover, a few at a time. ``marks`` is for what may wait long for Slack."""
 
     def __init__(
         self,
         store: Store,
-        chat: Chat,
         rules: HandoverRules,
         *,
         tools: ReplyTools,
-        owner: str,
+        sessions: Sessions,
+        marks: Errands,
+        standing: Standing,
         wake_worker: Callable[[], None],
         agent_name: Callable[[], Awaitable[str]],
-        greet: bool = False,
     ) -> None:
         self._store = store
-        self._chat = chat
+        self._chat = tools.chat
         self._rules = rules
         self._budget = tools.budget
         self._now = tools.now
-        self._owner = owner
+        self._sessions = sessions
+        self._marks = marks
+        self._standing = standing
+        self._owner = standing.owner
         self._wake_worker = wake_worker
         self._agent_name = agent_name
-        self._greet = greet
         self._woken = asyncio.Event()
         self._closed = False
+        self._attending: dict[int, tuple[asyncio.Task[None], Lease]] = {}
+        self._stale: asyncio.Queue[Handover] = asyncio.Queue()
 
     def wake(self) -> None:
         """Look for handovers now."""
@@ -128,19 +140,74 @@ class Desk:
         self._woken.set()
 
     async def run(self) -> None:
-        """Work until closed."""
-        while not self._closed:
-            self._woken.clear()
-            try:
-                due = await self._store.due_handovers(self._owner, LEASE, AT_ONCE)
-            except StoreError as error:
-                log.error("desk.unread", extra={"error": str(error)})
-                due = []
-            async with asyncio.TaskGroup() as tasks:
+        """Work until closed, and what is being shown then to its end."""
+        async with asyncio.TaskGroup() as tasks:
+            aside = [tasks.create_task(each()) for each in (self._hold, self._look_after_operators, self._tidy)]
+            while not self._closed:
+                self._woken.clear()
+                asked = now()
+                due = await self._due()
                 for one in due:
-                    tasks.create_task(self._attend(one))
-            if not due and not self._closed:
-                await self._wait()
+                    if one.handover.id not in self._attending:  # else our own lease ran out, and the work goes on
+                        lease = Lease(self._standing)
+                        task = tasks.create_task(self._attend(one, lease))
+                        self._attending[one.handover.id] = task, lease
+                        task.add_done_callback(partial(self._attended, one.handover.id))
+                    self._attending[one.handover.id][1].confirm(asked, LEASE)
+                if not due and not self._closed:
+                    await self._wait()
+            await asyncio.gather(*(task for task, _ in self._attending.values()), return_exceptions=True)
+            for task in aside:
+                task.cancel()
+
+    async def _due(self) -> list[Due]:
+        if len(self._attending) == AT_ONCE:
+            return []
+        try:
+            return await self._store.due_handovers(self._owner, LEASE, AT_ONCE - len(self._attending))
+        except StoreError as error:
+            log.error("desk.unread", extra={"error": str(error)})
+            return []
+
+    def _attended(self, handover_id: int, _task: asyncio.Task[None]) -> None:
+        del self._attending[handover_id]
+        self._woken.set()
+
+    async def _hold(self) -> None:
+        """Keep what is being shown, however slow Slack is; let go of what another process has taken."""
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            if not self._attending:
+                continue
+            asked = now()
+            try:
+                held = await self._store.hold_handovers(self._owner, self._attending, LEASE)
+            except StoreError as error:
+                log.error("desk.unheld", extra={"error": str(error)})
+                continue
+            for handover_id, (task, lease) in self._attending.items():
+                if handover_id in held:
+                    lease.confirm(asked, LEASE)
+                else:
+                    lease.lose()
+                    task.cancel()
+
+    async def _look_after_operators(self) -> None:
+        """Somebody whose account is gone cannot give the thread back: the agent takes it."""
+        while True:
+            await asyncio.sleep(OPERATORS_EVERY)
+            try:
+                for handover in await self._store.in_human_hands():
+                    await self._look_after(handover, handover.operator_id or "")
+            except (ChatError, StoreError) as error:
+                log.warning("operators.unseen", extra={"error": str(error)})
+
+    async def _look_after(self, handover: Handover, operator_id: str) -> None:
+        team_id = handover.conversation.thread.team_id
+        if (await self._chat.people(team_id, [operator_id]))[operator_id].has_left:
+            log.warning("handover.operator_gone", extra={"handover": handover.id, "user": operator_id})
+            await self._store.end_handover(handover.id, team_id, Move.HAND_BACK, "")
+            self.wake()
 
     async def _wait(self) -> None:
         try:
@@ -149,11 +216,12 @@ class Desk:
         except TimeoutError:
             return
 
-    async def _attend(self, due: Due) -> None:
+    async def _attend(self, due: Due, lease: Lease) -> None:
+        current.set(lease)
         ids = {"handover": due.handover.id, "slack_thread": str(due.handover.conversation.thread)}
         try:
             await self._bring_up_to_date(due)
-        except (ChatError, StoreError) as error:
+        except (ChatError, StoreError, TurnLost) as error:
             log.error("handover.untold", extra={**ids, "error": str(error)})
             await asyncio.sleep(PAUSE_AFTER_TROUBLE)
             await self._let_go(due)
@@ -183,7 +251,7 @@ class Desk:
         for step in due.untold:
             await self._tell(due, step, names, card)
         if due.untold:
-            await self._chat.set_session(handover.conversation.thread, _SESSIONS[handover.state])
+            self._sessions.show(handover.conversation.thread, _SESSIONS[handover.state])
         if due.timer:
             await self._remind(handover, due.timer, names, card)
         await self._store.handover_told(
@@ -309,20 +377,49 @@ class Desk:
         """One step, in the asker's thread and in the card's, for operators; neither twice."""
         handover = due.handover
         thread = handover.conversation.thread
-        actor = names.get(step.actor_id, "Somebody")
-        buttons = (Button.CALL_OFF,) if step.after is HandoverState.REQUESTED and handover.is_open else ()
+        actor, operator = names.get(step.actor_id, "Somebody"), names.get(handover.operator_id or "", "Somebody")
+        waits = step.after is HandoverState.REQUESTED and handover.state is HandoverState.REQUESTED
+        buttons = (Button.CALL_OFF,) if waits else ()
+        if step.before is HandoverState.REQUESTED and due.untold[0].before is not None:
+            self._stale.put_nowait(handover)
+        if step.before is None:
+            for ts in await self._store.no_longer_waiting(handover.conversation.id):
+                self._marks.later("unmark", partial(self._chat.unmark_waiting, thread, ts))
         lost = step.move is Move.HAND_BACK and not step.actor_id
         words = Body(
-            notice=_LOST if lost else _TOLD[step.move].format(actor=actor),
+            notice=_LOST if lost else _TOLD[step.move].format(actor=actor, limit=self._limit()),
             buttons=buttons,
             handover_id=handover.id if buttons else None,
         )
         ts = await self._say(thread, due, 2 * step.id + 1, words)
         if card is not None and card.channel_id != thread.channel_id:
             desk = ThreadKey(thread.team_id, card.channel_id, card.ts)
-            await self._say(desk, due, 2 * step.id, Body(notice=_HISTORY[step.move].format(actor=actor)))
-        if step.move is Move.HAND_BACK and self._greet and ts:
+            history = (_LOST_HISTORY if lost else _HISTORY[step.move]).format(actor=actor, operator=operator)
+            await self._say(desk, due, 2 * step.id, Body(notice=history))
+        if step.move is Move.HAND_BACK and self._rules.greets and ts:
             await self._ask_for_greeting(handover, ts)
+
+    def _limit(self) -> str:
+        """When the agent goes on if nobody comes."""
+        give_up = self._rules.timers.give_up
+        return _LIMIT.format(minutes=round(give_up / _MINUTE)) if give_up >= _MINUTE else ""
+
+    async def _tidy(self) -> None:
+        """Take buttons off with which nothing can be called off any more, once nothing else is to be shown."""
+        while True:
+            handover = await self._stale.get()
+            thread = handover.conversation.thread
+            wait = POLL
+            while wait:
+                await asyncio.sleep(wait)
+                take = partial(self._budget.take, thread.team_id, "chat.update", self._now(), keep=SPARE_EDITS)
+                wait = POLL if self._attending else take()
+            try:
+                said = [part for part in await self._chat.find_parts(thread, -handover.id) if part.index % 2]
+                for first in sorted(said, key=lambda part: part.index)[:1]:
+                    await self._chat.edit(thread, first.ts, Body(notice=_TOLD[Move.ASK].format(limit=self._limit())))
+            except ChatError as error:
+                log.info("handover.untidied", extra={"handover": handover.id, "error": str(error)})
 
     async def _say(self, place: ThreadKey, due: Due, number: int, body: Body) -> str:
         about = -due.handover.id
@@ -362,8 +459,8 @@ class Desk:
         match timer:
             case "give_up":
                 await self._store.end_handover(handover.id, thread.team_id, Move.GIVE_UP, "")
-            case "remind" if desk:
-                await self._post(desk, handover, Body(notice=f"{asker} is still waiting for somebody."))
+            case "remind":
+                await self._post(desk or thread, handover, Body(notice=f"{asker} is still waiting for somebody."))
             case "nudge" if desk:
                 await self._post(desk, handover, Body(notice=f"{asker} has not heard anything for a while."))
             case "nudge" if handover.operator_id:

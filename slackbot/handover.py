@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from slackbot.domain import (
@@ -19,10 +19,12 @@ from slackbot.domain import (
     Move,
     ThreadKey,
     ThreadPress,
+    Turn,
 )
 from slackbot.errands import Errands
 from slackbot.ports import Chat
-from slackbot.store import Handed, Store, Timers
+from slackbot.signals import HELD, Asked
+from slackbot.store import Handed, Store, StoreError, Timers
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,8 @@ class HandoverRules:
     hold_seconds: float = 60.0
     has_operators: bool = False
     """Whether the settings name operators besides that channel's members."""
+    greets: bool = False
+    """Whether the agent says a word by itself once it has a thread back."""
 
     def can_call(self, kind: ChannelKind) -> bool:
         """Whether a human can be called from here: nobody else can be in a bot's direct messages."""
@@ -113,6 +117,20 @@ class Handovers:
         self._done("handover.asked", handed, actor_id)
         return True
 
+    async def heard(self, turn: Turn, asked: Asked, agent_conversation_id: str | None) -> Asked | None:
+        """What the agent's call for a human amounts to; None for one that was answered already. That Noxus goes on
+        holding a conversation counts once, and once more whenever somebody has handed it back by hand."""
+        conversation_id = turn.conversation.id
+        try:
+            if asked.why == HELD:
+                backs = await self._store.hand_backs(conversation_id)
+                asked = replace(asked, key=f"{HELD} {agent_conversation_id} {backs}")
+            return None if await self._store.was_heeded(conversation_id, asked.key) else asked
+        except StoreError as error:
+            # Rather one call too many than an answer that breaks off here.
+            log.error("handover.unheard_of", extra={"turn": turn.id, "error": str(error)})
+            return asked
+
     # --- buttons, menus and words
 
     async def press(self, press: HandoverPress) -> None:
@@ -120,11 +138,13 @@ class Handovers:
         place = ThreadKey(press.team_id, press.channel_id, press.thread_ts or "")
         handover = await self._store.handover(press.handover_id, press.team_id)
         if handover is None:
-            self._whisper(place, press.user_id, UNKNOWN)
+            refused = UNKNOWN
         elif press.button is Button.CLAIM:
-            await self._claim(handover, press.user_id, place)
+            refused = await self._claim(handover, press.user_id)
         else:
-            await self._end(handover, _MOVES[press.button], press.user_id, place)
+            refused = await self._end(handover, _MOVES[press.button], press.user_id)
+        if refused:
+            self._whisper(place, press.user_id, refused)
 
     async def choose(self, press: ThreadPress, thread: ThreadKey, kind: ChannelKind) -> None:
         """Do what somebody chose from a message's menu, or answered to our question. Raises ``StoreError``."""
@@ -136,7 +156,7 @@ class Handovers:
             handed = await self._store.take_over(thread, press.user_id, self._rules.timers)
             self._done("handover.taken", handed, press.user_id)
             if not handed.done:
-                await self._refuse(handed.handover, press.user_id, thread, NOTHING_HERE)
+                self._whisper(thread, press.user_id, await self._refusal(handed.handover, NOTHING_HERE))
         else:
             await self._store.release_hold(thread)
             self._whisper(thread, press.user_id, JUST_SAID)
@@ -150,14 +170,19 @@ class Handovers:
         elif not await self.ask(thread, kind, reason=reason, actor_id=user_id, asker_id=user_id, key=key):
             self._whisper(thread, user_id, NOBODY)
 
-    async def ordered(self, thread: ThreadKey, move: Move, message: InboundMessage) -> None:
-        """Somebody wrote to us what a button would have said."""
-        handover = await self._store.open_handover(thread)
+    async def ordered(
+        self, thread: ThreadKey, move: Move, message: InboundMessage, *, again: Handover | None = None
+    ) -> None:
+        """Somebody wrote to us what a button would have said. ``again``: about this handover, and perhaps it was done
+        already; then nobody is told why it is not."""
+        handover = again or await self._store.open_handover(thread)
         if handover is None:
             return
         if move is Move.HAND_BACK and handover.state is HandoverState.REQUESTED:
             move = Move.CALL_OFF
-        await self._end(handover, move, message.user_id, handover.conversation.thread)
+        refused = await self._end(handover, move, message.user_id)
+        if refused and not again:
+            self._whisper(thread, message.user_id, refused)
 
     # --- operators who write
 
@@ -199,25 +224,24 @@ class Handovers:
 
     # --- one step
 
-    async def _claim(self, handover: Handover, user_id: str, place: ThreadKey) -> None:
-        if user_id not in await self._chat.operators(place.team_id):
-            self._whisper(place, user_id, NOT_OPERATOR)
-            return
-        handed = await self._store.claim_handover(handover.id, place.team_id, user_id, self._rules.timers)
+    async def _claim(self, handover: Handover, user_id: str) -> str:
+        """Give the handover to this person; returns what to tell them when it is not done."""
+        team_id = handover.conversation.thread.team_id
+        if user_id not in await self._chat.operators(team_id):
+            return NOT_OPERATOR
+        handed = await self._store.claim_handover(handover.id, team_id, user_id, self._rules.timers)
         self._done("handover.claimed", handed, user_id)
-        if not handed.done:
-            await self._refuse(handed.handover, user_id, place, UNKNOWN)
+        return "" if handed.done else await self._refusal(handed.handover, UNKNOWN)
 
-    async def _end(self, handover: Handover, move: Move, user_id: str, place: ThreadKey) -> None:
-        asker = user_id == handover.asker_id
+    async def _end(self, handover: Handover, move: Move, user_id: str) -> str:
+        """End the handover for this person; returns what to tell them when it is not done."""
+        team_id, asker = handover.conversation.thread.team_id, user_id == handover.asker_id
         may = asker if move is Move.CALL_OFF else asker and move is Move.HAND_BACK and self._rules.asker_hands_back
-        if not may and user_id not in await self._chat.operators(place.team_id):
-            self._whisper(place, user_id, NOT_OPERATOR if move is Move.RESOLVE else NOT_ASKER)
-            return
-        handed = await self._store.end_handover(handover.id, place.team_id, move, user_id)
+        if not may and user_id not in await self._chat.operators(team_id):
+            return NOT_OPERATOR if move is Move.RESOLVE else NOT_ASKER
+        handed = await self._store.end_handover(handover.id, team_id, move, user_id)
         self._done("handover.ended", handed, user_id)
-        if not handed.done:
-            await self._refuse(handed.handover, user_id, place, UNKNOWN)
+        return "" if handed.done else await self._refusal(handed.handover, UNKNOWN)
 
     def _done(self, event: str, handed: Handed, user_id: str) -> None:
         handover = handed.handover
@@ -235,15 +259,14 @@ class Handovers:
             if handed.stop_turn is not None:
                 self._stop(handed.stop_turn, user_id)
 
-    async def _refuse(self, handover: Handover | None, user_id: str, place: ThreadKey, otherwise: str) -> None:
-        """Explain privately why nothing happened: how the handover stands."""
-        words = otherwise
-        if handover is not None and handover.state is HandoverState.HUMAN and handover.operator_id:
-            people = await self._chat.people(place.team_id, [handover.operator_id])
-            words = TAKEN.format(name=people[handover.operator_id].name)
-        elif handover is not None:
-            words = NOT_TAKEN if handover.is_open else OVER
-        self._whisper(place, user_id, words)
+    async def _refusal(self, handover: Handover | None, otherwise: str) -> str:
+        """Why nothing happened: how the handover stands."""
+        if handover is None:
+            return otherwise
+        if handover.state is HandoverState.HUMAN and handover.operator_id:
+            people = await self._chat.people(handover.conversation.thread.team_id, [handover.operator_id])
+            return TAKEN.format(name=people[handover.operator_id].name)
+        return NOT_TAKEN if handover.is_open else OVER
 
     def _whisper(self, place: ThreadKey, user_id: str, words: str) -> None:
         self._errands.later("note", lambda: self._chat.whisper(place, user_id, words))

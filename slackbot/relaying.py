@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from slackbot.domain import (
     Body,
@@ -16,13 +17,13 @@ from slackbot.domain import (
     Turn,
 )
 from slackbot.errors import ChatError, ChatRateLimited, FileRefused, MessageGone, ThreadClosed
-from slackbot.files.passing import FileLimits, listed, spool
+from slackbot.files.passing import FileLimits, listed, refusal, spool
 from slackbot.ports import Chat
 from slackbot.replies.reply import ReplyTools
 from slackbot.store import Store
-from slackbot.text.inbound import entities, readable
-from slackbot.text.outbound import prepare
+from slackbot.text.inbound import entities
 from slackbot.text.parts import MAX_BYTES, MAX_CHARS
+from slackbot.text.relayed import pieces, quotable
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Relay:
     async def run(self, turn: Turn) -> bool:
         """Bring the other side up to date with the message; False when there is no other side yet. Raises
         ``ChatError`` and ``StoreError``."""
-        handover = await self._store.newest_handover(turn.conversation.id)
+        handover = await self._store.handover(turn.handover_id or 0, turn.thread.team_id)
         desk = _desk(handover)
         place = turn.thread if turn.from_operator else desk
         if place is None:
@@ -101,13 +102,12 @@ class Relay:
         people = await self._chat.people(team_id, named.users | {turn.user_id})
         channels = await self._chat.channel_names(team_id, named.channels) if named.channels else {}
         names = {user_id: person.name for user_id, person in people.items()}
-        words = prepare(readable(turn.text, people=names, channels=channels))
-        if turn.attachments:
-            words = f"{words}\n\n_shared: {', '.join(file.name for file in turn.attachments)}_"
-        words = words.strip() or EMPTY
-        whole = len(words) <= MAX_CHARS and len(words.encode(errors="replace")) <= MAX_BYTES
-        pieces = [words] if whole else [words[at : at + PIECE] for at in range(0, len(words), PIECE)]
-        return [Body(piece, speaker=people[turn.user_id]) for piece in pieces if piece.strip()]
+        words = quotable(turn.text, people=names, channels=channels).strip()
+        shared = f"shared: {', '.join(file.name for file in turn.attachments)}" if turn.attachments else ""
+        small = len(words.encode(errors="replace")) <= MAX_BYTES
+        said = pieces(words, MAX_CHARS if small else PIECE) or ["" if shared else EMPTY]
+        bodies = [Body(quoted=piece, speaker=people[turn.user_id]) for piece in said]
+        return [*bodies[:-1], replace(bodies[-1], notice=shared)]
 
     async def _edited(self, place: ThreadKey, ts: str, body: Body) -> bool:
         wait = self._tools.budget.take(place.team_id, "chat.update", self._tools.now())
@@ -131,11 +131,9 @@ class Relay:
                     content.seek(0)
                     await self._chat.upload(place, FileBytes(file.name, file.media_type, size, content))
                 await self._store.record_part(turn.id, PartRecord(index, attachment.id))
-            except FileRefused as error:
-                failed.append((attachment.name, self._limits.why(error)))
-            except ChatError as error:
+            except (FileRefused, ChatError, OSError) as error:
                 log.warning("relay.file", extra={"turn": turn.id, "file": attachment.id, "error": str(error)})
-                failed.append((attachment.name, "it could not be brought along"))
+                failed.append((attachment.name, self._limits.why(refusal(error))))
         return failed
 
 

@@ -26,6 +26,9 @@ from slackbot.domain import (
 HUMAN_TOOLS: Final = frozenset({"human_in_the_loop"})
 """Tools that call for a human whatever they are named: Noxus's own."""
 
+HELD: Final = "manual"
+"""Why a conversation calls for a human that says so of itself."""
+
 _HUMAN_TOOL: Final = re.compile(
     r"human(?!i[sz])|hitl|operator|escalat|hand[ _-]?(?:over|off)(?!.*(?:agent|co[ _-]?worker))", re.IGNORECASE
 )
@@ -116,7 +119,7 @@ class HandoverSignals:
             unresolved = "unresolved" if self._finished or self._waits else "tool"
             return Asked(key, "output" if self._calls[key] else unresolved)
         if state is not None and self._is_held(state):
-            return Asked(key, "manual")
+            return Asked(key, HELD)
         if len(self._text) <= _LONGEST_WORDS and _plain(self._text) in self._final_words(profile):
             return Asked(key, "wording")
         return None

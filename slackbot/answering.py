@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
 from slackbot.domain import (
@@ -30,13 +31,16 @@ from slackbot.files.incoming import Bundle, Incoming
 from slackbot.files.notes import ABOVE, BELOW, Notes
 from slackbot.files.outgoing import INCOMPLETE, NOT_YET, Outgoing, merged, unshared
 from slackbot.handover import NOBODY, Handovers
+from slackbot.leases import TurnLost
 from slackbot.listening import Listener
 from slackbot.ports import Agent, Chat
 from slackbot.questions import Questions
 from slackbot.relaying import Relay
 from slackbot.replies.reply import Reply, ReplyTools
+from slackbot.sessions import Sessions
 from slackbot.signals import Asked, HandoverSignals
 from slackbot.store import Store, StoreError
+from slackbot.text.question import digest
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +49,12 @@ NAME_SECONDS = 2.0
 """Who stopped an answer is worth a short wait; its end is worth more."""
 STOPPED, REPLY_DELETED = "stopped", "reply_deleted"
 """Codes of answers that were cut off on purpose."""
-
-
-class TurnLost(SlackbotError):
-    """Another process owns the turn now: nothing more may be written for it."""
+LEFT = "left"
+"""The code of an answer that somebody else goes on with."""
 
 
 class GivenBack(SlackbotError):
-    """We are stopping and Noxus has not seen the message: the next process starts over."""
+    """We are stopping: the next process starts over or, when Noxus has the message, goes on with its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class TurnTools:
     """For marks on messages, which may wait long for Slack."""
     handovers: Handovers
     relay: Relay
+    sessions: Sessions
     target: AgentTarget
     owner: str
     feedback: bool = True
@@ -121,9 +124,10 @@ class Answering:
         self._sharing: asyncio.Task[None] | None = None
         self._leaving = False
         self._is_cut = False
+        self._is_sending = False
         self._stopped_by = turn.stopped_by
         self.conversation_id = turn.conversation.agent_conversation_id
-        self.submitted = False
+        self.submitted = turn.submitted
         """Whether Noxus may have the message."""
         self.heard = False
         """Whether it is certain that Noxus took it, with what went along."""
@@ -139,9 +143,10 @@ class Answering:
             self._cut_off()
 
     def interrupt(self) -> None:
-        """The process ends: show what there is, with a Retry button, or give the turn back."""
+        """The process ends: show what there is, and give the turn back."""
         self._leaving = True
-        self._cut_off()
+        if not self._is_sending:
+            self._cut_off()
 
     def _cut_off(self) -> None:
         # Once: a second time would cut off the words that the first one is about to say.
@@ -170,6 +175,8 @@ class Answering:
             # One of the two broke and took the other down: the first cause is what the worker must know.
             raise group.exceptions[0] from None
         outcome = self._listening.result()
+        if outcome.code == LEFT:
+            raise GivenBack
         await self._share(outcome)
         return outcome
 
@@ -209,7 +216,7 @@ class Answering:
                 signals = HandoverSignals(self._tools.human_tools, frozenset(), f"turn {self._turn.id}")
                 listener = Listener(self._reply, known_profile, signals)
                 self._offers = listener.offers
-                await self._ask(listener)
+                await (self._go_on(listener) if self._turn.submitted else self._ask(listener))
                 return await self._complete(listener, known_profile())
         except AgentError as error:
             return self._failed(error)
@@ -224,13 +231,16 @@ class Answering:
                 raise
         if self._stopped_by:
             self._is_cut = True
+            if self._reply.is_behind:
+                raise Interrupted("stopped before we caught up")
             self._reply.end(await self._cut_off_words(self._stopped_by))
             return Outcome(code=STOPPED)
         if self._reply.abandoned:
             return Outcome(code=REPLY_DELETED)
         if not self.submitted:
             raise GivenBack
-        return self._failed(Interrupted("stopped before the agent was done"))
+        self._reply.leave()
+        return Outcome(code=LEFT)
 
     async def _cut_off_words(self, user_id: str) -> str:
         """Who wanted no more of the answer: somebody who stopped it, or an operator who has the thread now."""
@@ -267,6 +277,9 @@ class Answering:
                 "error": str(error),
             },
         )
+        if self._reply.is_behind:
+            # What stands in the thread is more than we could show: the sentence goes below it.
+            raise error
         human = self._tools.handovers.can_call(self._turn.conversation.channel_kind)
         self._reply.end(error.sentence, (Button.RETRY, Button.HUMAN) if human else (Button.RETRY,))
         return Outcome(error)
@@ -277,6 +290,8 @@ class Answering:
         if self.conversation_id is not None and signals.needs_state(failed=False):
             state = await self._tools.agent.state(self.conversation_id)
         asked = signals.asked(state, profile)
+        if asked is not None:
+            asked = await self._tools.handovers.heard(self._turn, asked, self.conversation_id)
         if asked is not None or not self._reply.has_text:
             evidence = signals.evidence(state)
             log.info("agent.signals", extra={"turn": self._turn.id, "why": asked.why if asked else "", **evidence})
@@ -302,24 +317,41 @@ class Answering:
             self.conversation_id, self._sent_files, self.heard = None, frozenset(), False
             await self._converse(listener, needs_past=True)
 
+    async def _go_on(self, listener: Listener) -> None:
+        """Listen to the answer to a question that was sent before, by us or by another process."""
+        turn = self._turn
+        sent = await self._tools.store.submission(turn.id)
+        if sent is None or self.conversation_id is None:
+            raise Interrupted("nothing tells what was sent")
+        async with self._tools.agent.recover(self.conversation_id, *sent) as events:
+            self.heard = True
+            if turn.attachments:
+                await self._mark_sent([file.id for file in turn.attachments])
+            async for event in events:
+                listener.hear(event)
+
     async def _converse(self, listener: Listener, *, needs_past: bool) -> None:
         """Send the question with all that belongs to it, and listen to the end of the answer."""
         tools, turn = self._tools, self._turn
         context = await tools.questions.context(turn, read_thread=needs_past)
         bundle = await self._gather(context)
         with bundle.held:
-            await self._notes.say(ABOVE, bundle.note)
-            if bundle.note:
-                self._reply.repeat_status()
+            if noted := await self._notes.say(ABOVE, bundle.note):
+                self._reply.noted(noted)
+            if bundle.unread and self._notes.stands(ABOVE):
+                await self._record_files(tools.store.mark_unread(turn.conversation.id, turn.id))
             question = await tools.questions.compose(turn, context, bundle.about)
             if self.conversation_id is None:
                 self.conversation_id = await tools.agent.create_conversation(tools.target, f"Slack {turn.thread}")
                 # At once: Noxus does not list a conversation without messages, so a lost id is lost for good.
                 await tools.store.bind(turn.conversation.id, self.conversation_id, needs_past=needs_past)
-            if not await tools.store.mark_submitted(turn.id, tools.owner):
-                raise TurnLost
-            self.submitted = True
-            async with tools.agent.ask(self.conversation_id, question, bundle.files) as events:
+            async with AsyncExitStack() as asking:
+                with self._sending():
+                    if not await tools.store.mark_submitted(turn.id, tools.owner, digest(question)):
+                        raise TurnLost
+                    self.submitted = True
+                    ask = tools.agent.ask(self.conversation_id, question, bundle.files)
+                    events = await asking.enter_async_context(ask)
                 self.heard = True
                 bundle.close()
                 if bundle.sent:
@@ -327,13 +359,28 @@ class Answering:
                 async for event in events:
                     listener.hear(event)
 
+    @contextmanager
+    def _sending(self) -> Iterator[None]:
+        """Who leaves waits for the end of this: of a question that is marked as sent but never arrived, the next
+        process could only say that it was interrupted."""
+        self._is_sending = True
+        try:
+            yield
+        finally:
+            self._is_sending = False
+        if self._leaving:
+            self._cut_off()
+
     async def _mark_sent(self, file_ids: Sequence[str]) -> None:
         # At once: however the answer ends, the conversation has them.
         self._sent_files |= frozenset(file_ids)
+        await self._record_files(self._tools.store.mark_sent(self._turn.conversation.id, self._sent_files))
+
+    async def _record_files(self, recorded: Awaitable[None]) -> None:
         try:
-            await self._tools.store.mark_sent(self._turn.conversation.id, self._sent_files)
+            await recorded
         except StoreError as error:
-            # They may go there once more; that is better than no answer.
+            # They may go there, or be spoken of, once more; that is better than no answer.
             log.error("files.unrecorded", extra={"turn": self._turn.id, "error": str(error)})
 
     async def _gather(self, context: Sequence[ContextMessage]) -> Bundle:
@@ -349,7 +396,7 @@ class Answering:
             files,
             # Whether a try that failed has left them there nobody knows.
             known=self._sent_files if turn.attempt == 1 else (),
-            agent_reads=profile.reads_files or bool(self._sent_files),
+            agent_reads=profile.reads_files or turn.conversation.unread_told not in {None, turn.id},
         )
         self._reply.step("")
         return bundle

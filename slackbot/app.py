@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from slackbot.answering import TurnTools
 from slackbot.budget import Budget
@@ -18,11 +17,12 @@ from slackbot.config import DeletedReply, Settings, Transport
 from slackbot.desk import Desk
 from slackbot.domain import BotIdentity
 from slackbot.errands import Errands
-from slackbot.errors import ChatError, ChatUnavailable, SlackbotError
+from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable, SlackbotError
 from slackbot.files.incoming import Incoming
 from slackbot.files.outgoing import Outgoing
 from slackbot.handover import Handovers
 from slackbot.intake import Intake
+from slackbot.leases import Standing
 from slackbot.noxus.client import NoxusClient
 from slackbot.ops import Ops
 from slackbot.questions import Questions
@@ -31,13 +31,15 @@ from slackbot.replies.pace import OpenReplies
 from slackbot.replies.reply import ReplyTools
 from slackbot.replies.tidying import Tidying
 from slackbot.serving import CannotListen
+from slackbot.sessions import Sessions
+from slackbot.sharing import Sharing
 from slackbot.slack.client import SlackChat
 from slackbot.slack.installations import Installations
 from slackbot.slack.server import Gate, SlackServer
 from slackbot.slack.sockets import SocketMode
 from slackbot.slack.web import WebApi
 from slackbot.slack.webhooks import Webhooks
-from slackbot.store import Store
+from slackbot.store import Store, new_owner
 from slackbot.store.migrate import upgrade
 from slackbot.turns import Turns
 from slackbot.worker import Worker, WorkerSettings
@@ -71,17 +73,25 @@ async def serve(
             await _open(ops)
             stack.push_async_callback(ops.stop)
         await asyncio.to_thread(upgrade, database_url)
-        store = await Store.open(database_url, exclusive=True)
+        store = await Store.open(database_url, exclusive=True, bounds=settings.bounds())
         stack.push_async_callback(store.close)
         await store.void_leases()
+        standing = Standing(new_owner())
+        presence = store.presence(standing)
+        if presence:
+            await presence.join()
+            stack.push_async_callback(presence.leave)
         web = WebApi(settings.slack_api_url)
         stack.push_async_callback(web.aclose)
         installations = await _installations(web, settings)
-        budget = Budget()
+        budget, open_replies = Budget(), OpenReplies()
+        slots, owner = store.slots, standing.owner
+        sharing = Sharing(slots, budget, open_replies, owner=owner, now=time.monotonic) if slots else None
         chat = SlackChat(
             web,
             installations,
             budget,
+            sharing,
             file_hosts=settings.file_hosts,
             operators=settings.operators,
             operator_group=settings.operator_group,
@@ -96,34 +106,22 @@ async def serve(
             total_seconds=settings.turn_seconds,
         )
         stack.push_async_callback(agent.aclose)
-        middle = _middle(settings, store, chat, agent, installations, budget)
-        worker, turns, tidying = middle.worker, middle.turns, middle.tidying
+        middle = _middle(settings, store, chat, agent, installations, budget, open_replies, standing)
         server = _server(settings, web, Gate(web, installations, middle.intake.take))
         await _connect(server)
-        ops.watch(lambda: server.is_connected, store.counts)
+        ops.watch(lambda: server.is_connected, store.counts, lambda: agent.is_down)
         # Closed before the store, and after the last turn: what arrives until then is accepted for the next start.
         stack.push_async_callback(server.stop)
-        async with asyncio.TaskGroup() as tasks:
-            desk = tasks.create_task(middle.desk.run())
-            aside = [tasks.create_task(each.run()) for each in (middle.errands, middle.marks, tidying)]
-            working = tasks.create_task(worker.run())
-            if ready is not None:
-                ready(installations.identities)
-            with _signals(stop) as hurry:
-                await stop.wait()
-                ops.stopping = True
-                log.info("stop.began", extra={"turns": worker.running})
-                worker.stop()
-                await _drain(working, turns, settings.shutdown_seconds, hurry)
-            middle.desk.close()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TIDYING_SECONDS):
-                    await desk
-                    await tidying.flush()
-                    await middle.marks.done()
-                    await middle.errands.done()
-            for task in (desk, *aside):
-                task.cancel()
+        beside = [sharing.run()] if sharing else []
+        if presence:
+            hear = {"turns": middle.worker.wake, "stops": middle.worker.renew, "handovers": middle.desk.wake}
+            beside.append(presence.run(hear))
+        if ready is not None:
+            ready(installations.identities)
+        await _work(middle, beside, ops, stop, settings.shutdown_seconds)
+        if presence:
+            # Before the socket closes: what still comes in is for the others.
+            await presence.leave()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +132,7 @@ class _Middle:
     turns: Turns
     intake: Intake
     tidying: Tidying
-    errands: Errands
-    marks: Errands
+    errands: tuple[Errands, ...]
     desk: Desk
 
 
@@ -146,9 +143,11 @@ def _middle(
     agent: NoxusClient,
     installations: Installations,
     budget: Budget,
+    open_replies: OpenReplies,
+    standing: Standing,
 ) -> _Middle:
-    owner = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
-    errands, marks, open_replies = Errands(), Errands(workers=2), OpenReplies()
+    errands, marks, one_by_one = Errands(), Errands(workers=2), Errands(workers=1)
+    sessions = Sessions(store, chat, one_by_one)
     tidying = Tidying(chat, budget, open_replies, time.monotonic, attempt_of=store.attempt_of)
     tools = ReplyTools(
         chat,
@@ -181,27 +180,28 @@ def _middle(
             marks,
             handovers,
             Relay(store, chat, tools, settings.file_limits()),
+            sessions,
             target=settings.target(),
-            owner=owner,
+            owner=standing.owner,
             feedback=settings.feedback,
             human_tools=settings.handover_tools,
             human_button=settings.human_button,
         )
     )
-    worker = Worker(store, turns, owner=owner, settings=WorkerSettings(concurrency=settings.max_concurrent_turns))
+    worker = Worker(store, turns, standing, WorkerSettings(concurrency=settings.max_concurrent_turns))
 
     async def agent_name() -> str:
         return (await agent.profile(settings.target())).name
 
     desk = Desk(
         store,
-        chat,
         settings.handover_rules(),
         tools=tools,
-        owner=owner,
+        sessions=sessions,
+        marks=marks,
+        standing=standing,
         wake_worker=worker.wake,
         agent_name=agent_name,
-        greet=settings.greet_after_handover,
     )
     intake = Intake(
         store,
@@ -211,9 +211,35 @@ def _middle(
         errands=errands,
         identity=installations.identity,
         wake=worker.wake,
+        is_full=worker.is_full,
         stop=turns.stop,
     )
-    return _Middle(worker, turns, intake, tidying, errands, marks, desk)
+    return _Middle(worker, turns, intake, tidying, (errands, marks, one_by_one), desk)
+
+
+async def _work(
+    middle: _Middle, beside: Iterable[Coroutine[Any, Any, None]], ops: Ops, stop: asyncio.Event, seconds: float
+) -> None:
+    """Run everything until ``stop``, then let it come to its end."""
+    async with asyncio.TaskGroup() as tasks:
+        desk = tasks.create_task(middle.desk.run())
+        runs = [middle.tidying.run(), *(errands.run() for errands in middle.errands), *beside]
+        aside = [tasks.create_task(each) for each in runs]
+        working = tasks.create_task(middle.worker.run())
+        with _signals(stop) as hurry:
+            await stop.wait()
+            ops.stopping = True
+            log.info("stop.began", extra={"turns": middle.worker.running})
+            middle.worker.stop()
+            await _drain(working, middle.turns, seconds, hurry)
+        middle.desk.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TIDYING_SECONDS):
+                await desk
+                await asyncio.gather(*(each.done() for each in middle.errands))
+                await middle.tidying.flush()
+        for task in (desk, *aside):
+            task.cancel()
 
 
 class CannotStart(SlackbotError):
@@ -225,7 +251,7 @@ class CannotStart(SlackbotError):
 async def _installations(web: WebApi, settings: Settings) -> Installations:
     try:
         installations = await Installations.single(web, settings.slack_bot_token.get_secret_value())
-    except ChatUnavailable as error:
+    except (ChatRateLimited, ChatUnavailable) as error:
         raise CannotStart(f"Slack cannot be reached at {settings.slack_api_url} ({error}).") from error
     except ChatError as error:
         raise CannotStart(

@@ -20,7 +20,7 @@ from slackbot.errors import SlackbotError
 from slackbot.files.passing import MB, FileLimits
 from slackbot.handover import HandoverRules
 from slackbot.routing import DmMode, Followups, Rules
-from slackbot.store import Timers
+from slackbot.store import Bounds, Timers
 
 
 class SettingsError(SlackbotError):
@@ -323,10 +323,45 @@ class Settings(CommonSettings):
     )
     max_concurrent_turns: int = Field(
         validation_alias="SLACKBOT_MAX_CONCURRENT_TURNS",
-        default=100,
+        default=300,
         ge=1,
         le=10_000,
         description="Answers in progress at the same time; further ones wait",
+    )
+    max_concurrent_turns_per_team: int = Field(
+        validation_alias="SLACKBOT_MAX_CONCURRENT_TURNS_PER_TEAM",
+        default=0,
+        ge=0,
+        le=10_000,
+        description="The same for one workspace, over all processes; 0: no limit of its own",
+    )
+    max_concurrent_turns_per_user: int = Field(
+        validation_alias="SLACKBOT_MAX_CONCURRENT_TURNS_PER_USER",
+        default=10,
+        ge=0,
+        le=10_000,
+        description="The same for one person; 0: no limit of their own",
+    )
+    max_waiting_per_thread: int = Field(
+        validation_alias="SLACKBOT_MAX_WAITING_PER_THREAD",
+        default=20,
+        ge=0,
+        le=10_000,
+        description="Questions that may wait in a thread; a further one is refused. 0: no limit",
+    )
+    max_waiting_per_user: int = Field(
+        validation_alias="SLACKBOT_MAX_WAITING_PER_USER",
+        default=50,
+        ge=0,
+        le=10_000,
+        description="The same for one person in all threads",
+    )
+    max_waiting_per_team: int = Field(
+        validation_alias="SLACKBOT_MAX_WAITING_PER_TEAM",
+        default=5_000,
+        ge=0,
+        le=10_000,
+        description="The same for one workspace",
     )
     shutdown_seconds: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = Field(
         validation_alias="SLACKBOT_SHUTDOWN_SECONDS",
@@ -336,7 +371,7 @@ class Settings(CommonSettings):
     idle_seconds: _Seconds = Field(
         validation_alias="SLACKBOT_IDLE_SECONDS",
         default=120,
-        description="Seconds of silence after which a turn is given up",
+        description="Seconds of silence after which an answer is looked for anew; after as many more it is given up",
     )
     turn_seconds: _Seconds = Field(
         validation_alias="SLACKBOT_TURN_SECONDS", default=600, description="Seconds an answer may take in all"
@@ -352,9 +387,18 @@ class Settings(CommonSettings):
             answer_bots=self.answer_bots,
             answer_external_users=self.answer_external_users,
             turns_per_user_per_minute=self.turns_per_user_per_minute,
+            running_per_team=self.max_concurrent_turns_per_team,
+            running_per_user=self.max_concurrent_turns_per_user,
+            waiting_per_thread=self.max_waiting_per_thread,
+            waiting_per_user=self.max_waiting_per_user,
+            waiting_per_team=self.max_waiting_per_team,
             human_phrases=self.human_phrases,
             step_back_on_mention=self.step_back_on_mention,
         )
+
+    def bounds(self) -> Bounds:
+        """How many questions may be answered at the same time."""
+        return Bounds(self.max_concurrent_turns_per_team, self.max_concurrent_turns_per_user)
 
     def handover_rules(self) -> HandoverRules:
         """What of this decides how a human is asked for."""
@@ -370,6 +414,7 @@ class Settings(CommonSettings):
             self.handover_channel,
             asker_hands_back=self.asker_hands_back,
             has_operators=bool(self.operators or self.operator_group),
+            greets=self.greet_after_handover,
         )
 
     def file_limits(self) -> FileLimits:

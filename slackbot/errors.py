@@ -135,6 +135,17 @@ class AgentUnavailable(AgentError):
     sentence = "The agent cannot be reached right now. Please try again in a moment."
 
 
+class AgentDown(AgentUnavailable):
+    """Noxus has not answered for a while, so it was not asked. ``retry_after`` in seconds."""
+
+    code = "agent_down"
+    sentence = "The agent does not answer at the moment. Please try again in a minute."
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message, may_have_arrived=False)
+        self.retry_after = retry_after
+
+
 class AgentRefused(AgentError):
     """Noxus will not take this message (400, 413, 422)."""
 
@@ -154,8 +165,8 @@ class FilesUnsent(AgentUnavailable):
 
     code = "agent_files_unsent"
     sentence = (
-        "The connection to the agent was lost while I was sending the files. Please try again, with fewer or smaller "
-        "ones if that does not help."
+        "The connection to the agent was lost while I was sending the files, as happens when they are too big for it. "
+        "Please try again, with fewer or smaller ones if that does not help."
     )
 
 
@@ -177,14 +188,14 @@ class StreamBroken(AgentError):
     """The stream ended without saying that the answer is complete."""
 
     code = "stream_broken"
-    sentence = "The connection to the agent broke before the answer was complete. Please try again."
+    sentence = "The connection to the agent broke, so this answer may not be complete. Please try again."
 
 
 class Interrupted(AgentError):
-    """We were stopped while the agent was answering, and cannot know how far it came."""
+    """We were stopped while the agent was answering, and nothing shows how that ended."""
 
     code = "interrupted"
-    sentence = "I was interrupted while the agent was answering, so this is incomplete. Please try again."
+    sentence = "I was interrupted while the agent was answering, so this may not be complete. Please try again."
 
 
 # --- words -------------------------------------------------------------------------------------------------------
@@ -197,4 +208,7 @@ SENTENCES: dict[Notice, str] = {
     Notice.CHANNEL_NOT_ALLOWED: "Sorry, I may not answer in this channel. Please ask the person who runs this bot.",
     Notice.USER_NOT_ALLOWED: "Sorry, I may not answer you here. Please ask the person who runs this bot.",
     Notice.TOO_MANY_TURNS: "That was a lot of questions in one minute. Please wait a minute, then ask again.",
+    Notice.THREAD_FULL: "Too many questions wait in this thread already. Please wait for an answer, then ask again.",
+    Notice.USER_FULL: "Too many of your questions wait already. Please wait for an answer, then ask again.",
+    Notice.TEAM_FULL: "Too many questions wait for me right now. Please ask again in a few minutes.",
 }

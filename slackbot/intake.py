@@ -41,7 +41,7 @@ from slackbot.text.inbound import without_mention
 
 log = logging.getLogger(__name__)
 
-WAITING = "I am still busy with a message above. Yours is answered after it."
+WAITING = "I am still busy with an earlier message. Yours is answered after it."
 THANKS = "Thank you, I noted that. Press the other thumb if you change your mind."
 UNKNOWN_TURN = "I no longer know this question. Please ask it again."
 REFUSALS = {
@@ -63,10 +63,11 @@ Arrived: TypeAlias = (
 class Intake:
     """Accepts what Slack delivers. A method that returns has committed; one that raises has stored nothing.
 
-    ``wake`` tells the worker to look for turns, ``stop`` ends an answer that runs in this process, for a person.
+    ``wake`` tells the worker to look for turns, ``is_full`` whether it runs as many as it may; ``stop`` ends an answer
+    that runs in this process, for a person.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is connected with, by name
         self,
         store: Store,
         chat: Chat,
@@ -76,6 +77,7 @@ class Intake:
         errands: Errands,
         identity: Callable[[str], BotIdentity | None],
         wake: Callable[[], None],
+        is_full: Callable[[], bool],
         stop: Callable[[int, str], None],
     ) -> None:
         self._store = store
@@ -85,6 +87,7 @@ class Intake:
         self._errands = errands
         self._identity = identity
         self._wake = wake
+        self._is_full = is_full
         self._stop = stop
 
     async def take(self, arrived: Arrived) -> None:
@@ -123,10 +126,13 @@ class Intake:
             self._wake()
             return
         thread = thread_of(message, self._rules)
-        accepted = await self._store.accept(message, thread, lambda facts: decide(message, facts, me, self._rules))
+        full = self._is_full()
+        accepted = await self._store.accept(
+            message, thread, lambda facts: decide(message, facts, me, self._rules, full=full)
+        )
         if accepted.duplicate:
             log.info("message.ignored", extra={**ids, "reason": "already accepted"})
-            await self._ask_again(message, thread, me)
+            await self._deal_again(message, thread, me, accepted.turn_id)
             return
         if isinstance(accepted.decision, Ignore):
             log.info("message.ignored", extra={**ids, "reason": accepted.decision.reason})
@@ -153,11 +159,16 @@ class Intake:
         else:
             await self._handovers.ordered(thread, decision.move, message)
 
-    async def _ask_again(self, message: InboundMessage, thread: ThreadKey, me: BotIdentity) -> None:
-        """A call for a human that was stored may not have been made: the process can die in between. Made twice it
-        counts once."""
-        decision = decide(message, ThreadFacts(), me, self._rules)
-        if isinstance(decision, CallHuman) and self._handovers.can_call(message.channel_kind):
+    async def _deal_again(
+        self, message: InboundMessage, thread: ThreadKey, me: BotIdentity, turn_id: int | None
+    ) -> None:
+        """A call for a human, or an order, that was stored may not have been heard: the process can die in between.
+        Heard twice it counts once."""
+        about = await self._store.ordered_handover(turn_id) if turn_id is not None else None
+        decision = decide(message, ThreadFacts(handover=about), me, self._rules)
+        if isinstance(decision, Order):
+            await self._handovers.ordered(thread, decision.move, message, again=about)
+        elif isinstance(decision, CallHuman) and self._handovers.can_call(message.channel_kind):
             await self._handovers.ask(
                 thread,
                 message.channel_kind,
@@ -251,6 +262,8 @@ class Intake:
         """Show that the message waits: with a reaction where those are allowed, else in words to its author."""
 
         async def mark() -> None:
+            if not await self._store.is_queued(turn_id):
+                return
             if not await self._chat.mark_waiting(thread, message.ts):
                 await self._chat.whisper(thread, message.user_id, WAITING)
             elif not await self._store.is_queued(turn_id):

@@ -14,6 +14,7 @@ from slackbot.domain import (
     Reasoning,
     RunFinished,
     Source,
+    StartedOver,
     TextDelta,
     ToolFinished,
     ToolStarted,
@@ -77,8 +78,17 @@ class Listener:
                 self.unknown_frames.add(kind)
             case Source():
                 self._reply.cite(event)
+            case StartedOver():
+                self._start_over()
             case _:
                 assert_never(event)
+
+    def _start_over(self) -> None:
+        self._open_calls.clear()
+        self._approvals.clear()
+        self.offers.clear()
+        self._offered_chars = 0
+        self._reply.start_over()
 
     def closing_words(self) -> str:
         """What to say below a complete answer; empty when the answer speaks for itself."""

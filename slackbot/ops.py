@@ -23,6 +23,7 @@ class Ops:
         self._http = HttpServer(host, port, {"/healthz": {"GET": self._health}, "/readyz": {"GET": self._ready}})
         self._born = time.monotonic()
         self._watched: tuple[Callable[[], bool], Callable[[], Awaitable[object]]] | None = None
+        self._agent_down: Callable[[], bool] = lambda: False
         self.stopping = False
         """Set when the bot takes no more turns."""
 
@@ -39,9 +40,18 @@ class Ops:
         """Close the port."""
         await self._http.stop()
 
-    def watch(self, connected: Callable[[], bool], database: Callable[[], Awaitable[object]]) -> None:
-        """The bot has started: from now on these two tell whether it is ready. ``database`` asks it something."""
+    def watch(
+        self,
+        connected: Callable[[], bool],
+        database: Callable[[], Awaitable[object]],
+        agent_down: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """The bot has started: from now on the first two tell whether it is ready. ``database`` asks it something.
+
+        While ``agent_down`` it is ready all the same: people are told, and no other replica would do better.
+        """
         self._watched = connected, database
+        self._agent_down = agent_down
 
     async def _health(self, _request: web.BaseRequest) -> web.Response:
         uptime = round(time.monotonic() - self._born, 1)
@@ -49,7 +59,8 @@ class Ops:
 
     async def _ready(self, _request: web.BaseRequest) -> web.Response:
         missing = await self._missing()
-        return web.json_response({"ready": not missing, "missing": missing}, status=503 if missing else 200)
+        troubles = {"troubles": ["the agent does not answer"]} if self._agent_down() else {}
+        return web.json_response({"ready": not missing, "missing": missing, **troubles}, status=503 if missing else 200)
 
     async def _missing(self) -> list[str]:
         if self._watched is None:

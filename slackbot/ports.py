@@ -76,9 +76,9 @@ class Chat(Protocol):
     async def permalink(self, message: MessageRef, team_id: str) -> str:
         """The address of a message; empty when Slack does not tell."""
 
-    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> None:
-        """Show the state of the agent's session where the app has Slack's agent feature; elsewhere nothing happens.
-        Never raises."""
+    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> bool:
+        """Show the state of the agent's session where the app has Slack's agent feature; elsewhere, or when there is
+        no slot just now for telling that it works, nothing happens: then False. Never raises."""
 
     async def look_up_file(self, team_id: str, file_id: str) -> SlackFile:
         """What Slack says of a file now; waits a few seconds for one that is still being scanned.
@@ -121,9 +121,20 @@ class Agent(Protocol):
 
         Sends at most once: only a 429 or a failed connect, when nothing was sent, is tried again. Entering raises
         when the message was not taken (``ConversationGone``, ``ConversationFull``, ``AgentKeyRejected``,
-        ``AgentBusy``, ``AgentRefused``, ``AgentUnavailable``). Iterating ends after the answer is complete, and raises
-        ``StreamBroken``, ``AgentTimedOut``, ``ConversationFull`` or ``AgentRunFailed`` when it will not be. Leaving
-        closes the connection.
+        ``AgentBusy``, ``AgentRefused``, ``AgentUnavailable``), or when nothing shows that it was. An answer that breaks
+        off is gone on with as far as Noxus lets us. Iterating ends after it is complete, and raises ``StreamBroken``,
+        ``AgentTimedOut``, ``ConversationFull`` or ``AgentRunFailed`` when it will not be, or when that cannot be told.
+        Leaving closes the connection.
+        """
+
+    def recover(
+        self, conversation_id: str, digest: str, age: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[AgentEvent]]:
+        """Read the answer to a message that somebody else sent ``age`` seconds ago, or meant to: ``digest`` tells its
+        words, as ``text.question.digest`` makes it. Sends nothing. All of the answer comes, from its start.
+
+        Entering raises ``Interrupted`` when nothing shows that Noxus has the message. Iterating is as with ``ask``,
+        with ``Interrupted`` for an answer of which nothing tells whether it is complete.
         """
 
     async def state(self, conversation_id: str) -> ConversationState:

@@ -38,7 +38,7 @@ class DmMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the operator allows. Empty allow-lists allow everything; 0 turns a minute means no limit."""
+    """What the operator allows. Empty allow-lists allow everything; of a number, 0 means no limit."""
 
     followups: Followups = Followups.AUTO
     dm_mode: DmMode = DmMode.THREAD
@@ -47,6 +47,11 @@ class Rules:
     answer_bots: bool = False
     answer_external_users: bool = False
     turns_per_user_per_minute: int = 20
+    running_per_team: int = 0
+    running_per_user: int = 10
+    waiting_per_thread: int = 20
+    waiting_per_user: int = 50
+    waiting_per_team: int = 5_000
     human_phrases: frozenset[str] = frozenset()
     """What somebody writes, in lower case, to call for a human."""
     step_back_on_mention: bool = False
@@ -64,13 +69,24 @@ class ThreadFacts:
     """Whether anybody else wrote below the answer to it (below the question, while it is not answered)."""
     asks_last_minute: int = 0
     """Questions of this author in this team during the last 60 seconds."""
+    notices_last_minute: int = 0
+    """Sentences of ours to this author in this team during the last 60 seconds."""
+    waiting_here: int = 0
+    """Questions in this thread that are not being answered yet."""
+    waiting_of_author: int = 0
+    waiting_in_team: int = 0
+    running_of_author: int = 0
+    """Questions of this author in this team that are being answered."""
+    running_in_team: int = 0
     handover: Handover | None = None
     """The one that is open in the thread: then the agent is silent."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunTurn:
-    """The agent answers."""
+    """The agent answers; ``later``, when as many questions are being answered as may be."""
+
+    later: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +139,10 @@ class Ignore:
 Decision: TypeAlias = RunTurn | KeepAsContext | Say | StartAfresh | Relay | CallHuman | Order | Ignore
 
 
+NOTICES_PER_MINUTE = 10
+"""Sentences of ours that one person gets in a minute. Whoever goes on has read them."""
+
+
 def thread_of(message: InboundMessage, rules: Rules) -> ThreadKey:
     """The thread a message belongs to, and its answer goes into."""
     if message.is_reply and message.thread_ts is not None:
@@ -148,8 +168,17 @@ def not_for_us(message: InboundMessage, me: BotIdentity, rules: Rules) -> Ignore
     return None
 
 
-def decide(message: InboundMessage, facts: ThreadFacts, me: BotIdentity, rules: Rules) -> Decision:
-    """What to do with a message that ``not_for_us`` let pass."""
+def decide(
+    message: InboundMessage, facts: ThreadFacts, me: BotIdentity, rules: Rules, *, full: bool = False
+) -> Decision:
+    """What to do with a message that ``not_for_us`` let pass. ``full``: this process answers as many as it may."""
+    decision = _decide(message, facts, me, rules, full=full)
+    if isinstance(decision, Say) and facts.notices_last_minute >= NOTICES_PER_MINUTE:
+        return Ignore("told often enough")
+    return decision
+
+
+def _decide(message: InboundMessage, facts: ThreadFacts, me: BotIdentity, rules: Rules, *, full: bool) -> Decision:
     private = message.channel_kind is ChannelKind.DM
     called = private or f"<@{me.user_id}>" in message.text or f"<@{me.user_id}|" in message.text
     text = without_mention(message.text, me.user_id).strip()
@@ -165,11 +194,20 @@ def decide(message: InboundMessage, facts: ThreadFacts, me: BotIdentity, rules: 
         return Say(forbidden)
     if _said(text) in rules.human_phrases:
         return CallHuman(HandoverReason.USER)
-    if called and (command := _command(message, text, rules)):
+    command = _command(message, text, rules) if called else None
+    if command is not None and not isinstance(command, StartAfresh):
         return command
-    if rules.turns_per_user_per_minute and facts.asks_last_minute >= rules.turns_per_user_per_minute:
-        return Say(Notice.TOO_MANY_TURNS)
-    return RunTurn()
+    for bound, count, notice in (
+        (rules.turns_per_user_per_minute, facts.asks_last_minute, Notice.TOO_MANY_TURNS),
+        (rules.waiting_per_thread, facts.waiting_here, Notice.THREAD_FULL),
+        (rules.waiting_per_user, facts.waiting_of_author, Notice.USER_FULL),
+        (rules.waiting_per_team, facts.waiting_in_team, Notice.TEAM_FULL),
+    ):
+        if 0 < bound <= count:
+            return Say(notice)
+    author_is_busy = 0 < rules.running_per_user <= facts.running_of_author
+    team_is_full = 0 < rules.running_per_team <= facts.running_in_team
+    return command or RunTurn(later=full or author_is_busy or team_is_full)
 
 
 def _goes_on(message: InboundMessage, facts: ThreadFacts, rules: Rules) -> bool:

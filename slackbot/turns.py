@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from dataclasses import replace
 
 from slackbot.answering import STOPPED, Answering, GivenBack, TurnTools, stopped_words
 from slackbot.domain import SHARING, Body, Button, HandoverReason, Notice, PartRecord, PartRef, Turn, TurnKind
-from slackbot.errors import SENTENCES, ChatError, ChatRateLimited, Interrupted, MessageGone, SlackbotError
+from slackbot.errors import SENTENCES, AgentError, ChatError, ChatRateLimited, MessageGone, SlackbotError
 from slackbot.files.notes import BELOW, INTERRUPTED, Notes
 from slackbot.replies.reply import Reply
 from slackbot.signals import Asked
@@ -19,9 +20,9 @@ log = logging.getLogger(__name__)
 
 RECORD_TRIES = 300
 RECORD_PAUSE = 1.0
+"""For five minutes a finished turn waits for the database to take its end."""
 RELAY_PAUSE = 0.5
 """The card that a message is shown below may be on its way."""
-"""For five minutes a finished turn waits for the database to take its end."""
 
 
 class Turns:
@@ -46,7 +47,11 @@ class Turns:
             self._tools.marks.later("unmark", lambda: self._chat.unmark_waiting(turn.thread, turn.ts))
         match turn.kind:
             case TurnKind.ASK:
-                await self._ask(turn)
+                self._tools.sessions.began(turn.thread, again=turn.submitted or turn.attempt > 1)
+                try:
+                    await self._ask(turn)
+                finally:
+                    self._tools.sessions.ended(turn.thread)
             case TurnKind.RESET:
                 await self._store.bind(turn.conversation.id, None)
                 await self._say(turn, SENTENCES[Notice.RESET])
@@ -65,7 +70,8 @@ class Turns:
         self._closing.set()
 
     def interrupt(self) -> None:
-        """Stop waiting for the agent in every running turn: each ends with what there is and a Retry button."""
+        """Stop waiting for the agent in every running turn: each shows what there is and is given back, for the next
+        process or another replica to go on with."""
         self.close()
         self._interrupted = True
         for answering in self._answering.values():
@@ -81,8 +87,9 @@ class Turns:
 
         Raises ``ChatError`` when Slack does not take the sentence.
         """
-        if turn.stopped_by:
-            await self._end_stopped(turn, turn.stopped_by)
+        # Also what was stopped since it was claimed: nobody wants to try that again.
+        if stopped_by := turn.stopped_by or (await self._store.stops(self._owner)).get(turn.id):
+            await self._end_stopped(turn, stopped_by)
             return
         await self._end_below(turn, Body(notice=error.sentence, buttons=(Button.RETRY,), turn_id=turn.id))
         await self._record_end(turn, error)
@@ -146,24 +153,11 @@ class Turns:
         if turn.shown:
             await self._settle(turn, conversation_id, turn.ending or STOPPED)
             return
-        if turn.submitted:
-            if turn.stopped_by:
-                await self._end_stopped(turn, turn.stopped_by)
-                return
-            # Noxus may have it: only a person's press may send it again.
-            await self.apologise(turn, Interrupted("the process died while the agent was answering"))
+        if turn.submitted and turn.stopped_by:
+            await self._end_stopped(turn, turn.stopped_by)
             return
-
-        async def record(part: PartRecord) -> None:
-            try:
-                await self._store.record_part(turn.id, part)
-            except StoreError as error:
-                # The message's metadata tells as much; the answer must not suffer.
-                log.error("part.unrecorded", extra={"turn": turn.id, "part": part.index, "error": str(error)})
-
-        found = await self._earlier(turn) if turn.attempt > 1 else []
-        earlier = [part for part in found if part.index >= 0]
-        reply = Reply(self._tools.reply, turn.thread, turn.id, record=record, earlier=earlier, attempt=turn.attempt)
+        found = await self._earlier(turn) if turn.attempt > 1 or turn.submitted else []
+        reply = self._reply(turn, [part for part in found if part.index >= 0])
         answering = self._answering[turn.id] = Answering(self._tools, turn, reply, self._notes(turn, found))
         if self._interrupted:
             answering.interrupt()
@@ -171,9 +165,14 @@ class Turns:
         try:
             outcome = await answering.run()
         except GivenBack:
+            if not reply.part_count:
+                # Before anybody else can show that he goes on with it. With a message Slack clears it.
+                await self._chat.set_status(turn.thread, "")
             await self._store.postpone(turn.id, self._owner, 0.0)
-            await self._chat.set_status(turn.thread, "")
             log.info("turn.given_back", extra={"turn": turn.id, "slack_thread": str(turn.thread)})
+            return
+        except AgentError as error:
+            await self.apologise(turn, error)
             return
         finally:
             del self._answering[turn.id]
@@ -194,6 +193,24 @@ class Turns:
         else:
             await self._record_end(turn, outcome.error, code=outcome.code, parts=reply.part_count)
 
+    def _reply(self, turn: Turn, earlier: list[PartRecord]) -> Reply:
+        async def record(part: PartRecord) -> None:
+            try:
+                await self._store.record_part(turn.id, part)
+            except StoreError as error:
+                # The message's metadata tells as much; the answer must not suffer.
+                log.error("part.unrecorded", extra={"turn": turn.id, "part": part.index, "error": str(error)})
+
+        return Reply(
+            self._tools.reply,
+            turn.thread,
+            turn.id,
+            record=record,
+            earlier=earlier,
+            attempt=turn.attempt,
+            resumed=turn.submitted,
+        )
+
     def _notes(self, turn: Turn, found: list[PartRecord]) -> Notes:
         return Notes(self._tools.reply, turn, [part for part in found if part.index < 0])
 
@@ -208,6 +225,7 @@ class Turns:
 
     async def _settle(self, turn: Turn, conversation_id: str | None, code: str, *, heard: bool = False) -> None:
         """Nobody reads the agent's answer any more, but it still writes: the thread's next question waits for that."""
+        self._tools.sessions.ended(turn.thread)
         if not turn.shown:
             try:
                 await self._store.mark_shown(turn.id, self._owner, code)
@@ -237,6 +255,7 @@ class Turns:
         heard: bool = True,
     ) -> None:
         """What people see is settled: record it, however long the database is away, as nobody may do it again."""
+        await self._tools.sessions.over(turn.thread)
         for tries in itertools.count(1):
             try:
                 if parts is not None:
@@ -268,5 +287,6 @@ class Turns:
         for part in found:
             if part.index >= 0 and part.index not in parts:
                 await self._store.record_part(turn.id, part)
-            parts.setdefault(part.index, part)
+            known = parts.setdefault(part.index, part)
+            parts[part.index] = replace(known, chars=part.chars if known.ts == part.ts else 0)
         return [parts[index] for index in sorted(parts)]

@@ -32,7 +32,7 @@ from slackbot.domain import (
     TextDelta,
     ThreadKey,
 )
-from slackbot.errors import FileRefused, MessageGone
+from slackbot.errors import FileRefused, Interrupted, MessageGone
 
 
 @dataclass(slots=True)
@@ -61,12 +61,15 @@ class FakeChat:
     latency: float = 0.06
     has_status: bool = True
     can_mark: bool = True
+    has_sessions: bool = True
     files: dict[str, tuple[SlackFile, bytes]] = field(default_factory=dict)
     refusals: dict[str, FileRefused] = field(default_factory=dict)
     fail: Callable[[str, int], Exception | None] = lambda _method, _number: None
     past: list[ContextMessage] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     operator_ids: frozenset[str] = frozenset()
+    left: frozenset[str] = frozenset()
+    """Whose account was deactivated."""
 
     def __post_init__(self) -> None:
         self.messages: dict[str, Shown] = {}
@@ -95,7 +98,7 @@ class FakeChat:
 
     def spoken(self) -> list[tuple[str, str]]:
         """Who says what, of the messages that have a speaker."""
-        return [(body.speaker.name, body.markdown) for body in self.bodies() if body.speaker]
+        return [(body.speaker.name, body.quoted) for body in self.bodies() if body.speaker]
 
     def shown_in(self, thread: ThreadKey) -> list[Body]:
         """What our messages in one thread show, oldest first."""
@@ -157,8 +160,9 @@ class FakeChat:
     async def permalink(self, message: MessageRef, team_id: str) -> str:
         return f"https://slack.test/archives/{message.channel_id}/p{message.ts.replace('.', '')}"
 
-    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> None:
+    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> bool:
         self.sessions.append((thread, status))
+        return self.has_sessions
 
     async def mark_waiting(self, thread: ThreadKey, ts: str) -> bool:
         await self._call("mark_waiting")
@@ -200,13 +204,21 @@ class FakeChat:
     async def find_parts(self, thread: ThreadKey, turn_id: int) -> list[PartRecord]:
         await self._call("find_parts")
         return [
-            PartRecord(shown.part.index, shown.ts)
+            PartRecord(
+                shown.part.index,
+                shown.ts,
+                placeholder=not shown.body.markdown,
+                chars=len(shown.body.markdown),
+            )
             for shown in self.messages.values()
             if shown.part is not None and shown.part.turn_id == turn_id and shown.thread == thread
         ]
 
     async def people(self, team_id: str, user_ids: Collection[str]) -> dict[str, Person]:
-        return {user_id: Person(user_id, self.names.get(user_id, user_id)) for user_id in user_ids}
+        return {
+            user_id: Person(user_id, self.names.get(user_id, user_id), has_left=user_id in self.left)
+            for user_id in user_ids
+        }
 
     async def channel_names(self, team_id: str, channel_ids: Collection[str]) -> dict[str, str]:
         return {channel_id: self.names[channel_id] for channel_id in channel_ids if channel_id in self.names}
@@ -221,7 +233,7 @@ class FakeAgent:
     """An agent that plays one script per question; the last script repeats. A script's leading error means refused.
 
     ``made`` are the files it offers, by URL: name, media type and bytes. What it settles it settles in no time, or in
-    ``settle_seconds``.
+    ``settle_seconds``. ``became`` is what it finds of a message that was sent before.
     """
 
     scripts: Sequence[Sequence[Step]] = field(default_factory=lambda: [[TextDelta("b", "Hello.")]])
@@ -230,12 +242,15 @@ class FakeAgent:
     made: dict[str, tuple[str, str, bytes]] = field(default_factory=dict)
     settle_seconds: float = 0.0
     state_now: ConversationState = field(default_factory=ConversationState)
+    became: Sequence[Step] = field(default_factory=lambda: [Interrupted("nothing shows it")])
 
     def __post_init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
         self.files: list[list[tuple[str, bytes | str]]] = []
         """Of each question its files' names and bytes, or addresses."""
         self.settled: list[str] = []
+        self.recovered: list[tuple[str, str]] = []
+        """Conversation and digest of each."""
         self.conversations: list[str] = []
 
     async def create_conversation(self, target: AgentTarget, name: str) -> str:
@@ -254,6 +269,13 @@ class FakeAgent:
         if script and isinstance(script[0], Exception):
             raise script[0]
         yield self._play(script)
+
+    @asynccontextmanager
+    async def recover(self, conversation_id: str, digest: str, age: float) -> AsyncIterator[AsyncIterator[AgentEvent]]:
+        self.recovered.append((conversation_id, digest))
+        if isinstance(self.became[0], Exception):
+            raise self.became[0]
+        yield self._play(self.became)
 
     async def _play(self, script: Sequence[Step]) -> AsyncIterator[AgentEvent]:
         for step in script:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -29,12 +29,14 @@ from slackbot.files.outgoing import Outgoing
 from slackbot.files.passing import FileLimits
 from slackbot.handover import HandoverRules, Handovers
 from slackbot.intake import Intake
+from slackbot.leases import Standing
 from slackbot.questions import Questions
 from slackbot.relaying import Relay
 from slackbot.replies.pace import OpenReplies
 from slackbot.replies.reply import ReplyTools
 from slackbot.replies.tidying import Tidying
 from slackbot.routing import Rules
+from slackbot.sessions import Sessions
 from slackbot.store import Store, Timers
 from slackbot.turns import Turns
 from slackbot.worker import Worker, WorkerSettings
@@ -87,9 +89,9 @@ class Bot:
             while not condition():
                 await asyncio.sleep(0.005)
 
-    async def idle(self) -> None:
+    async def idle(self, seconds: float = 10.0) -> None:
         """Wait until nothing is queued or running."""
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(seconds):
             while True:
                 counts = await self.store.counts()
                 if not counts.queued and not counts.running:
@@ -121,7 +123,7 @@ async def running_bot(
     private_files: str = "",
     handover_rules: HandoverRules | None = None,
     human_button: bool = False,
-    greet: bool = False,
+    concurrency: int = 100,
 ) -> AsyncIterator[Bot]:
     """A bot that takes messages and answers them until the block ends."""
     store = await store_class.open(url)
@@ -133,6 +135,8 @@ async def running_bot(
     questions = Questions(store, chat, identity=lambda _team: ME)
     incoming, outgoing = Incoming(chat, FileLimits()), Outgoing(agent, chat, FileLimits())
     handover_rules = handover_rules or HandoverRules(Timers())
+    one_by_one = Errands(workers=1)
+    sessions = Sessions(store, chat, one_by_one)
     handovers = Handovers(
         store,
         chat,
@@ -154,28 +158,28 @@ async def running_bot(
             errands,
             handovers,
             Relay(store, chat, reply_tools, FileLimits()),
+            sessions,
             AgentTarget(agent_id="agent-1"),
             OWNER,
             human_button=human_button,
         )
     )
-    quick = WorkerSettings(
-        poll=0.05, heartbeat=0.2, watch=0.1, lease=5.0, first_backoff=0.05, longest_backoff=0.1, attempts=4
-    )
-    worker = Worker(store, turns, owner=OWNER, settings=quick)
+    quick = WorkerSettings(poll=0.05, heartbeat=0.2, lease=5.0, first_backoff=0.05, longest_backoff=0.1, attempts=4)
+    standing = Standing(OWNER)
+    worker = Worker(store, turns, standing, replace(quick, concurrency=concurrency))
 
     async def agent_name() -> str:
         return agent.agent_profile.name
 
     desk = Desk(
         store,
-        chat,
         handover_rules,
         tools=reply_tools,
-        owner=OWNER,
+        sessions=sessions,
+        marks=errands,
+        standing=standing,
         wake_worker=worker.wake,
         agent_name=agent_name,
-        greet=greet,
     )
     intake = Intake(
         store,
@@ -185,11 +189,12 @@ async def running_bot(
         errands=errands,
         identity=lambda _team: ME,
         wake=worker.wake,
+        is_full=worker.is_full,
         stop=turns.stop,
     )
     try:
         async with asyncio.TaskGroup() as tasks:
-            aside = [tasks.create_task(each.run()) for each in (errands, tidying)]
+            aside = [tasks.create_task(each.run()) for each in (errands, one_by_one, tidying)]
             tasks.create_task(desk.run())
             if start:
                 tasks.create_task(worker.run())

@@ -255,29 +255,46 @@ def bot(world: World, request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
 # --- deaths and stops ------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_process_leaves_a_sentence_and_retry_and_asks_nothing_twice(world: World, bot: Bot) -> None:
-    """After kill -9 before the first text, mid-answer and at a rollover turns end visibly; only Retry asks again."""
+def test_a_killed_process_is_gone_on_for(world: World, bot: Bot) -> None:
+    """After kill -9 before the first text, mid-answer and at a rollover the next process finishes each answer in the
+    same messages, whole and without a word twice, and asks nothing again."""
     bot.start()
-    silent = bot.ask("/wait 9", channel="random")
+    silent = bot.ask("/wait 5", channel="random")
     growing = bot.ask("/words 60 rate=12", channel="partners")
     rolling = bot.ask("/long 12000 rate=3000")
     questions = (silent, growing, rolling)
     until(lambda: world.asked().total() == 3 and growing.replies() and len(rolling.replies()) > 1, "the moment to die")
     bot.die()
+    begun = growing.replies()[0].removesuffix(STOP).split()
     bot.start()
-    assert bot.settled(3) == Counter(failed=3)
-    for question in questions:
-        *_, last = question.replies()
-        assert INTERRUPTED in last
-        assert last.endswith(RETRY)
-    assert [len(question.replies()) for question in questions] == [1, 2, 3]
+    assert bot.settled(3) == Counter(done=3)
+    assert [len(question.replies()) for question in questions] == [1, 1, 2]
+    assert "message 1 of this conversation" in silent.replies()[0]
+    words = growing.replies()[0].split()
+    assert (len(words), words[: len(begun)]) == (60, begun)
+    sections = re.findall(r"Section (\d+)", "".join(rolling.replies()))
+    assert sections == [str(number + 1) for number in range(len(sections))]
+    assert len(sections) > 10
+    assert not any(sign in reply for question in questions for reply in question.replies() for sign in (STOP, RETRY))
     assert [world.asked()[question.mark] for question in questions] == [1, 1, 1]
-    until(lambda: not any(STOP in reply for reply in rolling.replies()), "what cannot be stopped offers no Stop")
-    rolling.press_retry()
+
+
+def test_what_nobody_can_know_is_said_and_not_asked_again(world: World, bot: Bot) -> None:
+    """A process that dies before it is known that Noxus has the message: a sentence, and only Retry asks again."""
+    world.noxus_fails(path="stream", delay=30.0)
+    bot.start()
+    question = bot.ask("/say at last")
+    until(lambda: world.asked().total(), "the message is under way")
+    bot.die()
+    bot.start()
+    assert bot.settled(1) == Counter(failed=1)
+    [sentence] = question.replies()
+    assert INTERRUPTED in sentence
+    assert sentence.endswith(RETRY)
+    assert world.asked()[question.mark] == 1
+    question.press_retry()
     until(lambda: bot.states()["done"], "the second try is done")
-    assert len(rolling.replies()) == 2
-    assert not any(INTERRUPTED in reply for reply in rolling.replies())
-    assert [world.asked()[question.mark] for question in questions] == [1, 1, 2]
+    assert question.replies() == ["at last"]
 
 
 def test_deaths_in_a_row_lose_nothing_and_ask_nothing_twice(world: World, bot: Bot) -> None:
@@ -295,10 +312,11 @@ def test_deaths_in_a_row_lose_nothing_and_ask_nothing_twice(world: World, bot: B
     assert max(world.asked()[question.mark] for question in questions) == 1
 
 
-def test_a_second_signal_ends_running_answers_at_once_and_in_words(world: World, bot: Bot) -> None:
-    """SIGTERM waits for a running answer, a second one does not: it gets its sentence and Retry; what waits, waits."""
+def test_a_second_signal_hands_running_answers_over_at_once(world: World, bot: Bot) -> None:
+    """SIGTERM waits for a running answer, a second one does not: it stays as far as it is, and the next process goes on
+    with it in the same message; what waits, waits."""
     bot.start()
-    question = bot.ask("/words 900 rate=20", channel="partners")
+    question = bot.ask("/words 120 rate=20", channel="partners")
     until(question.replies, "the answer grows")
     bot.send(signal.SIGTERM)
     until(lambda: bot.events("stop.began"), "the bot has heard the signal")
@@ -306,12 +324,15 @@ def test_a_second_signal_ends_running_answers_at_once_and_in_words(world: World,
     until(lambda: bot.states()["queued"], "the late question is stored")
     bot.send(signal.SIGTERM)
     assert bot.ended() == 0
-    [cut] = question.replies()
-    assert INTERRUPTED in cut
-    assert cut.endswith(RETRY)
+    [begun] = question.replies()
+    assert RETRY not in begun
+    assert bot.states() == Counter(running=1, queued=1)
     bot.start()
-    assert bot.settled(2) == Counter(failed=1, done=1)
-    assert (question.replies(), late.replies()) == ([cut], ["late"])
+    assert bot.settled(2) == Counter(done=2)
+    [answer] = question.replies()
+    assert len(answer.split()) == 120
+    assert answer.startswith(begun.removesuffix(STOP).strip())
+    assert late.replies() == ["late"]
     assert world.asked()[late.mark] == world.asked()[question.mark] == 1
 
 
@@ -376,7 +397,6 @@ NOXUS_TROUBLES: list[tuple[dict[str, Any], str]] = [
     ({"status": 200, "body": f"<html>{MARK}</html>", "content_type": "text/html"}, "cannot be reached"),
     ({"status": 429, "retry_after": 3600}, "very busy"),
     ({"drop": "before"}, "cannot be reached"),
-    ({"drop": "mid", "frames": 8}, "connection to the agent broke"),
     ({"delay": 30.0}, "took too long"),
 ]
 
@@ -400,6 +420,20 @@ def test_noxus_in_trouble_is_one_sentence_and_retry(world: World, bot: Bot) -> N
     for question in questions:
         [reply] = question.replies()
         assert len(reply.split()) == 20
+
+
+def test_a_stream_that_breaks_is_gone_on_with(world: World, bot: Bot) -> None:
+    """A reset before the first byte, after the headers and in mid-answer costs no word."""
+    bot.start()
+    questions = []
+    faults: list[dict[str, Any]] = [{"drop": "after"}, {"drop": "headers"}, {"drop": "mid", "frames": 8}]
+    for place, fault in enumerate(faults):
+        world.noxus_fails(path="stream", **fault)
+        questions.append(bot.ask("/words 30 rate=20", channel=("general", "random", "partners")[place]))
+        until(lambda: world.asked().total() == len(questions), "the message has met its fault")
+    assert bot.settled(3) == Counter(done=3)
+    assert [[len(reply.split()) for reply in question.replies()] for question in questions] == [[30]] * 3
+    assert [world.asked()[question.mark] for question in questions] == [1] * 3
 
 
 # --- the machine -----------------------------------------------------------------------------------------------------

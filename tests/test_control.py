@@ -27,10 +27,11 @@ from slackbot.domain import (
     ThreadKey,
     ToolStarted,
 )
-from slackbot.errors import AgentRunFailed, ChatUnavailable
+from slackbot.errors import AgentRunFailed, ChatError, ChatUnavailable
 from slackbot.intake import REFUSALS, THANKS, UNKNOWN_TURN, WAITING
 from slackbot.routing import DmMode, Rules
 from slackbot.store import Pressed
+from tests.databases import Raw
 from tests.fakes import FakeAgent, FakeChat, Step
 from tests.middle import Bot, running_bot, says
 
@@ -39,13 +40,15 @@ LONG: list[Step] = [*says("Half of "), 60.0, TextDelta("b", "never said")]
 
 @asynccontextmanager
 async def dying_bot(database_url: str, chat: FakeChat, agent: FakeAgent) -> AsyncIterator[Bot]:
-    """A bot whose process dies at the end of the block."""
+    """A bot whose process dies at the end of the block, and whose leases run out with it."""
     try:
         async with running_bot(database_url, chat, agent) as bot:
             yield bot
             raise ZeroDivisionError
     except* ZeroDivisionError:
-        pass
+        sql = Raw(database_url)
+        sql("UPDATE turns SET lease_until = 0")
+        sql.close()
 
 
 @dataclass
@@ -215,6 +218,20 @@ async def test_a_stop_that_the_process_did_not_live_to_show(
     assert not agent.asked
 
 
+async def test_stopped_before_the_next_process_caught_up(database_url: str, chat: FakeChat) -> None:
+    """What stands in the thread stays, with the sentence below it."""
+    agent = FakeAgent([LONG], became=[60.0])
+    async with dying_bot(database_url, chat, agent) as bot:
+        await half_an_answer(bot, chat)
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.until(lambda: bool(agent.recovered))
+        await bot.press(Button.STOP)
+        await bot.idle()
+        shown = [(body.markdown, body.notice) for body in chat.bodies()]
+    assert shown == [("Half of ", ""), ("", "Stopped by Ada.")]
+    assert len(agent.asked) == 1
+
+
 async def test_the_process_ends_while_the_name_of_who_stopped_is_looked_up(database_url: str) -> None:
     """What cuts an answer off a second time does not cut off the words about the first."""
     chat = SlowNames(latency=0.001, names={"UADA": "Ada"})
@@ -310,6 +327,22 @@ async def test_a_stop_that_slack_does_not_take_at_once_is_said_later(database_ur
         assert (chat.bodies()[-1].notice, chat.bodies()[-1].buttons) == ("Stopped by Ada.", ())
 
 
+async def test_a_stop_that_slack_will_not_show_offers_no_retry(database_url: str, chat: FakeChat) -> None:
+    """Where the last edit is refused the sentence comes below: who stopped an answer wants no second one."""
+    agent = FakeAgent([LONG])
+    async with running_bot(database_url, chat, agent) as bot:
+        await half_an_answer(bot, chat)
+        refused = iter([ChatError("fatal_error")])
+        chat.fail = lambda method, _number: next(refused, None) if method == "edit" else None
+        await bot.press(Button.STOP)
+        await bot.idle()
+        await bot.until(lambda: not chat.bodies()[0].buttons)
+        assert [(body.markdown, body.notice, body.buttons) for body in chat.bodies()] == [
+            ("Half of ", "", ()),
+            ("", "Stopped by Ada.", ()),
+        ]
+
+
 async def test_a_stop_before_the_question_is_sent_keeps_it_from_being_sent(database_url: str) -> None:
     """A press that comes while the turn is still being prepared counts, wherever it was taken in."""
 
@@ -394,6 +427,22 @@ async def test_a_retry_that_has_to_wait_is_told_so(database_url: str, chat: Fake
         await bot.idle()
         assert chat.whispers == [("UADA", REFUSALS[Button.RETRY, Pressed.WAITS])]
         assert chat.texts() == ["Again.", "Half of "]
+
+
+@pytest.mark.parametrize("again", ["Again.", "again " * 3_000])
+async def test_a_retry_takes_the_place_of_all_that_failed(database_url: str, chat: FakeChat, again: str) -> None:
+    """The new answer stands in the old messages, from the first; those it does not need go away."""
+    agent = FakeAgent([[TextDelta("b", "word " * 5_000), AgentRunFailed("boom")], says(again)])
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.idle()
+        failed = list(chat.messages)
+        assert [body.notice for body in chat.bodies()] == ["", "", AgentRunFailed.sentence]
+        await bot.press(Button.RETRY)
+        await bot.idle()
+        assert "".join(chat.texts()) == again
+        assert list(chat.messages) == failed[: len(chat.messages)]
+        assert not any(body.notice or body.step or Button.RETRY in body.buttons for body in chat.bodies())
 
 
 async def test_a_question_that_was_edited_after_it_failed_is_asked_anew(database_url: str, chat: FakeChat) -> None:

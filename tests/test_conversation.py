@@ -16,6 +16,7 @@ from slackbot.domain import (
     ContextMessage,
     FileOffered,
     RunFinished,
+    StartedOver,
     TextDelta,
     ToolStarted,
 )
@@ -26,12 +27,14 @@ from slackbot.errors import (
     ConversationFull,
     ConversationGone,
     Interrupted,
+    StreamBroken,
     ThreadClosed,
 )
 from slackbot.intake import REFUSALS
 from slackbot.routing import DmMode, Rules
 from slackbot.store import Pressed, Store, StoreError
-from tests.fakes import FakeAgent, FakeChat
+from slackbot.text.question import digest
+from tests.fakes import FakeAgent, FakeChat, Step
 from tests.middle import OWNER, running_bot, says
 
 
@@ -72,7 +75,7 @@ async def test_redelivery_is_answered_once(database_url: str, chat: FakeChat) ->
 
 async def test_messages_of_a_thread_are_answered_in_order_and_said_to_wait(database_url: str, chat: FakeChat) -> None:
     """While a turn runs the next ones wait, are told so, and go on in order."""
-    agent = FakeAgent([[0.15, *says("First.")], says("Second."), says("Third.")])
+    agent = FakeAgent([[0.6, *says("First.")], says("Second."), says("Third.")])
     async with running_bot(database_url, chat, agent) as bot:
         first = await bot.hear("<@UBOT> first")
         await bot.until(lambda: len(agent.asked) == 1)
@@ -200,17 +203,75 @@ async def test_a_turn_that_noxus_cannot_have_is_simply_run_again(database_url: s
         assert chat.texts() == ["Here."]
 
 
-async def test_stopping_ends_a_running_answer_visibly(database_url: str, chat: FakeChat) -> None:
-    """At the deadline a running answer keeps its text and says that it was cut."""
-    agent = FakeAgent([[*says("Some text"), 60.0]])
+async def test_a_turn_that_noxus_has_is_answered_by_the_next_process(database_url: str, chat: FakeChat) -> None:
+    """After a death mid-answer the next process finds the question by its words and finishes its answer."""
+    agent = FakeAgent(became=[*says("The ", "whole answer."), RunFinished()])
+    async with running_bot(database_url, chat, agent, start=False) as bot:
+        await bot.hear("<@UBOT> hi")
+        (turn,) = await bot.store.claim("dead", 0.5)
+        await bot.store.bind(turn.conversation.id, "conversation-0")
+        assert await bot.store.mark_submitted(turn.id, "dead", digest("hi"))
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.until(lambda: bool(chat.messages))
+        await bot.idle()
+        [body] = chat.bodies()
+        assert (body.markdown, body.notice, body.buttons) == ("The whole answer.", "", (Button.GOOD, Button.BAD))
+        assert agent.recovered == [("conversation-0", digest("hi"))]
+        assert agent.asked == []
+
+
+async def test_a_running_answer_is_handed_over(database_url: str, chat: FakeChat) -> None:
+    """At the deadline the newest text is shown and the turn given back; the next process goes on in the same message,
+    and never shows less of it than there was."""
+    said: list[Step] = [*says("Some text, "), 0.4, *says("then more ")]
+    agent = FakeAgent([[*said, 60.0]], became=[*said, 0.1, *says("and all.")])
     async with running_bot(database_url, chat, agent) as bot:
         await bot.hear("<@UBOT> hi")
-        await bot.until(lambda: chat.texts() == ["Some text"])
+        await bot.until(lambda: "then more" in "".join(chat.texts()))
         bot.worker.stop()
         bot.turns.interrupt()
+        await bot.until(lambda: not bot.worker.running)
+        [shown] = chat.messages.values()
+        assert (shown.body.markdown.strip(), shown.body.notice) == ("Some text, then more", "")
+    before = len(shown.versions)
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.until(lambda: "and all." in "".join(chat.texts()))
         await bot.idle()
-        (body,) = chat.bodies()
-        assert (body.markdown, body.notice) == ("Some text", Interrupted.sentence)
+    lengths = [len(body.markdown) for _, body in shown.versions]
+    assert lengths[before - 1 :] == sorted(lengths[before - 1 :])
+    assert (chat.texts(), shown.body.buttons) == (["Some text, then more and all."], (Button.GOOD, Button.BAD))
+    assert len(agent.asked) == 1
+    assert chat.statuses[-1] == ""
+
+
+async def test_what_stands_in_the_thread_outlives_a_vain_recovery(database_url: str, chat: FakeChat) -> None:
+    """When the next process hears less than the thread shows, that stays, and the sentence goes below it."""
+    agent = FakeAgent([[*says("Half of a long answer"), 60.0]], became=[*says("Half"), StreamBroken("cut")])
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.until(lambda: chat.texts() == ["Half of a long answer"])
+        bot.worker.stop()
+        bot.turns.interrupt()
+        await bot.until(lambda: not bot.worker.running)
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.idle()
+        assert [(body.markdown, body.notice) for body in chat.bodies()] == [
+            ("Half of a long answer", ""),
+            ("", StreamBroken.sentence),
+        ]
+        await bot.until(lambda: Button.STOP not in chat.bodies()[0].buttons)
+
+
+async def test_an_answer_that_starts_over_replaces_what_was_shown(database_url: str, chat: FakeChat) -> None:
+    """What turned out not to be the answer makes way for it, in the same message, with its files and tools."""
+    wrong: list[Step] = [*says("Something else"), ToolStarted("t", "web_research"), 0.1]
+    agent = FakeAgent([[*wrong, StartedOver(), TextDelta("c", "The answer."), RunFinished()]])
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.idle()
+        [shown] = chat.messages.values()
+        assert shown.versions[0][1].markdown == "Something else"
+        assert (shown.body.markdown, shown.body.notice) == ("The answer.", "")
 
 
 async def test_slack_being_away_delays_the_answer(database_url: str, chat: FakeChat) -> None:

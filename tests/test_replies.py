@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -593,6 +594,23 @@ def test_slack_away_for_a_while_delays_the_end_only() -> None:
     virtual_time.run(main())
 
 
+def test_a_message_that_cannot_be_changed_gives_way_to_a_new_one() -> None:
+    """When Slack takes posts but no edits, the whole answer stands in a new message and the old one goes, later too."""
+
+    async def main() -> None:
+        def fail(method: str, number: int) -> ChatUnavailable | None:
+            return ChatUnavailable("500") if method == "edit" or (method == "delete" and number == 1) else None
+
+        stage = Stage(FakeChat(fail=fail))
+        await stage.play(words(50, 2.0))
+        assert len(stage.chat.texts()) == 2
+        await for_hours(stage.tools.tidying)
+        (text,) = stage.chat.texts()
+        assert len(text.split()) == 50
+
+    virtual_time.run(main())
+
+
 def test_a_closed_thread_ends_the_reply() -> None:
     """Where nothing can be posted the error rises to the worker."""
 
@@ -965,8 +983,12 @@ def test_what_can_be_tidied_at_once_is_tidied_before_the_process_ends() -> None:
             ts = await chat.post(THREAD, lambda: Body("Over.", buttons=(Button.STOP,), turn_id=7))
             tidying.later(THREAD, ts, Body(f"Over {number}."), 7, 1)
         del chat.messages[next(iter(chat.messages))]
-        await tidying.flush()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(3.0):
+                await tidying.flush()
         assert chat.texts() == ["Over 1.", "Over 2.", "Over."]
+        await tidying.flush()
+        assert chat.texts() == ["Over 1.", "Over 2.", "Over 3."]
 
     virtual_time.run(main())
 

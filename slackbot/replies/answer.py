@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from slackbot.domain import Body, Button, FileOffered, Source
 from slackbot.text.citations import citations
 from slackbot.text.outbound import Preparer
@@ -15,7 +13,6 @@ class Answer:
 
     def __init__(self, turn_id: int, *, user_mentions: bool = False, private_files: str = "") -> None:
         self._turn_id = turn_id
-        self._private_files = private_files
         self._preparer = Preparer(user_mentions=user_mentions, private_files=private_files)
         self._cut = Parts()
         self._sources: list[Source] = []
@@ -51,10 +48,7 @@ class Answer:
 
     def cite(self, source: Source) -> None:
         """Something that the agent relies on, to be named below its words."""
-        if self._private_files and "/v1/file/" in source.url:
-            # Only we could open it.
-            source = replace(source, url="")
-        self._sources.append(source)
+        self._sources.append(self._preparer.citable(source))
 
     def end(self, notice: str = "", buttons: tuple[Button, ...] = ()) -> None:
         """No more text comes; ``notice`` and ``buttons`` go under the last part."""
@@ -68,7 +62,7 @@ class Answer:
 
     @property
     def linked_files(self) -> list[FileOffered]:
-        """Files behind links that were only shown as their text."""
+        """Files behind links that were only shown as their text, and those that were cited."""
         return self._preparer.files
 
     @property

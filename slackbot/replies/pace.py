@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 QUICK_EDITS = 5
@@ -48,10 +48,15 @@ class OpenReplies:
 
     def __init__(self) -> None:
         self._count: Counter[str] = Counter()
+        self._elsewhere: Mapping[str, int] = {}
 
     def count(self, team_id: str) -> int:
-        """Growing replies of the team."""
-        return self._count[team_id]
+        """Growing replies of the team, in all processes."""
+        return self._count[team_id] + self._elsewhere.get(team_id, 0)
+
+    def tell(self, elsewhere: Mapping[str, int]) -> None:
+        """So many are growing in other processes."""
+        self._elsewhere = elsewhere
 
     @contextmanager
     def one_more(self, team_id: str) -> Iterator[None]:

@@ -28,6 +28,8 @@ CROWDED_PAUSE = 1.0
 STATUS_RENEWED = 90.0
 """Slack clears a status after two minutes. https://docs.slack.dev/reference/methods/assistant.threads.setStatus"""
 UNCONFIRMED_TRIES = 8
+EDIT_TRIES = 4
+"""A message that cannot be changed so often, about half a minute, is replaced by a new one."""
 LONGEST_WAIT = 15.0
 REPOSTS = 2
 REFUSED_PAUSE = 3.0
@@ -44,13 +46,15 @@ FINAL_PATIENCE = 3.0
 class _Shown:
     """A part as Slack shows it. ``ts`` is empty while it is not there, ``body`` is None while it is unknown.
 
-    ``length`` is how much of the agent's text it shows. ``left``: it stays as it is, the rest went below.
+    ``length`` is how much of the agent's text it shows. ``left``: it stays as it is, the rest went below. ``chars``
+    of this answer stand there from an earlier process, which less text must not replace.
     """
 
     ts: str = ""
     body: Body | None = None
     length: int = 0
     left: bool = False
+    chars: int = 0
     edits: int = 0
     edited_at: float = float("-inf")
     unconfirmed: int = 0
@@ -79,7 +83,8 @@ class Reply:
 
     Feed it with ``text``, ``step`` and ``end``; ``run`` does all the talking to Slack and returns once the whole
     answer is confirmed there. ``record`` is awaited for each message that comes to carry a part. ``earlier`` are the
-    messages of a previous try: they are used again instead of posting new ones.
+    messages of a previous try: they are used again instead of posting new ones. ``resumed``: they show this very
+    answer already, as far as it went.
     """
 
     def __init__(
@@ -91,6 +96,7 @@ class Reply:
         record: Callable[[PartRecord], Awaitable[None]],
         earlier: Sequence[PartRecord] = (),
         attempt: int = 1,
+        resumed: bool = False,
     ) -> None:
         self._attempt = attempt
         self._chat = tools.chat
@@ -102,16 +108,24 @@ class Reply:
         self._thread = thread
         self._turn_id = turn_id
         self._record = record
-        self._answer = Answer(turn_id, user_mentions=tools.user_mentions, private_files=tools.private_files)
+        self._new_answer = partial(
+            Answer, turn_id, user_mentions=tools.user_mentions, private_files=tools.private_files
+        )
+        self._answer = self._new_answer()
         self._changed = asyncio.Event()
         self._over = asyncio.Event()
-        self._step = TRYING_AGAIN if earlier else ""
+        self._step = TRYING_AGAIN if earlier and not resumed else ""
         self._status = self._said = THINKING
         self._heard_at = self._now()
-        self._shown: dict[int, _Shown] = {part.index: _Shown(part.ts) for part in earlier}
+        self._stands_already = resumed and any(not part.placeholder for part in earlier)
+        """Words of this answer are in the thread, whatever we have heard of it."""
+        self._shown = {part.index: _Shown(part.ts, chars=part.chars if resumed else 0) for part in earlier}
         self._left_over: list[str] = []
+        self._noted_at = ""
+        """The newest message of ours beside the answer that belongs above it."""
         self._settled = 0
         """Parts, from the first, that are shown as they will stay."""
+        self._leaving = False
         self.abandoned = False
         """Somebody deleted the answer while it grew, and that shall be its end."""
         for part in earlier:
@@ -121,6 +135,12 @@ class Reply:
     def has_text(self) -> bool:
         """Whether the agent has said anything yet."""
         return self._answer.has_text
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the thread shows more of the answer than was heard here."""
+        heard = sum(self._answer.length(index) for index in range(self._answer.count))
+        return self._stands_already and (not heard or sum(shown.chars for shown in self._shown.values()) > heard)
 
     @property
     def linked_files(self) -> list[FileOffered]:
@@ -150,9 +170,10 @@ class Reply:
         self._status = status or words or THINKING
         self._changed.set()
 
-    def repeat_status(self) -> None:
-        """Something else was posted in the thread, which makes Slack clear the status."""
-        self._said = ""
+    def noted(self, ts: str) -> None:
+        """Something was said that belongs above the answer. A placeholder is posted anew below it; the status is
+        repeated, as Slack clears it when a message comes."""
+        self._said, self._noted_at = "", ts
         self._changed.set()
 
     def end(self, notice: str = "", buttons: tuple[Button, ...] = ()) -> None:
@@ -161,8 +182,22 @@ class Reply:
         self._changed.set()
         self._over.set()
 
+    def start_over(self) -> None:
+        """What the agent said so far does not count: the answer comes anew, into the same messages."""
+        self._answer = self._new_answer()
+        self._settled = 0
+        for shown in self._shown.values():
+            shown.body, shown.length, shown.left = None, 0, False
+        self._changed.set()
+
+    def leave(self) -> None:
+        """Somebody else goes on with the answer: show what can be shown of it at once, and no more."""
+        self._leaving = True
+        self._changed.set()
+        self._over.set()
+
     async def run(self) -> None:
-        """Keep Slack in step until the ended answer is shown whole, or is ``abandoned``.
+        """Keep Slack in step until the ended answer is shown whole, or is ``abandoned``, or until we ``leave``.
 
         Raises ``ChatError`` when Slack will not take the answer at all.
         """
@@ -173,14 +208,14 @@ class Reply:
                 while not self.abandoned:
                     self._changed.clear()
                     wait = await self._show_next()
-                    if self._answer.ended and self._settled == self._answer.count:
+                    if (self._answer.ended and self._settled == self._answer.count) or (self._leaving and wait != 0.0):
                         break
                     await asyncio.sleep(0)  # whatever is to be done next, the others get their turn
                     await (self._news(self._until_later()) if wait is None else self._rest(wait))
                 await self._clean_up()
         finally:
             for index, shown in self._shown.items():
-                if shown.left and (wanted := self._answer.body(index)) != shown.body:
+                if shown.left and not self._leaving and (wanted := self._answer.body(index)) != shown.body:
                     self._tidying.later(self._thread, shown.ts, wanted, self._turn_id, self._attempt)
 
     # --- before there is text ---
@@ -188,11 +223,17 @@ class Reply:
     async def _until_first_text(self) -> None:
         """Show that work goes on: with a status as long as that will do, then with a message."""
         self._said, said_at, deadline = self._status, self._now(), 0.0
-        if 0 not in self._shown and await self._chat.set_status(self._thread, self._said):
-            deadline = self._now() + SILENCE_SECONDS
-        while not self._answer.count and not self.abandoned:
+        standing = self._stands_already
+        if (standing or 0 not in self._shown) and await self._chat.set_status(self._thread, self._said):
+            deadline = float("inf") if standing else self._now() + SILENCE_SECONDS
+        while not (self._answer.count or self.abandoned or self._leaving):
             self._changed.clear()
-            if self._stands(0):
+            if self._stands(0) and not standing:
+                placeholder = self._shown[0].body is not None
+                if placeholder and self._shown[0].ts < self._noted_at and len(self._shown) == 1:
+                    self._left_over.append(self._shown.pop(0).ts)
+                    await self._delete_left_over()
+                    continue
                 wait = await self._keep_placeholder(self._shown[0])
             elif self._now() < deadline:
                 due = said_at + (STATUS_RENEWED if self._status == self._said else STATUS_PAUSE)
@@ -202,13 +243,16 @@ class Reply:
                         deadline = 0.0
                     continue
                 wait = min(deadline, due) - self._now()
-            elif self._free_post() and await self._placeholder():
+            elif not standing and self._free_post() and await self._placeholder():
                 continue
             else:
                 # Whoever has words to show goes first.
                 deadline = self._now() + (LONGEST_WAIT if self._free_post() else CROWDED_PAUSE)
                 continue
             await self._news(wait)
+        if standing:
+            # No message will come that makes Slack clear it.
+            await self._chat.set_status(self._thread, "")
 
     def _waiting(self) -> Body:
         return Body(step=self._line() or STILL_WORKING, buttons=(Button.STOP,), turn_id=self._turn_id)
@@ -268,6 +312,8 @@ class Reply:
                 if index == self._settled and self._answer.is_final(index):
                     self._settled += 1
                 continue
+            if len(wanted.markdown) < shown.chars and shown.body is None and not self._answer.is_final(index):
+                return None
             if self._is_decoration(shown, wanted, index):
                 if not self._spare_edit():
                     shown.left = True
@@ -344,7 +390,8 @@ class Reply:
         """Seconds until this edit may go; takes the slot when it may go now."""
         now = self._now()
         team = self._thread.team_id
-        if self._answer.is_final(index) or (self._answer.count and not shown.length) or shown.body is None:
+        has_words = shown.body is not None and (shown.length or not self._answer.count)
+        if self._answer.is_final(index) or self._leaving or not has_words:
             return self._budget.take(team, "chat.update", now)
         open_replies = self._open_replies.count(team)
         pause = edit_interval(
@@ -379,6 +426,9 @@ class Reply:
                 return self._smaller(index, error)
             return REFUSED_PAUSE
         except ChatUnavailable as error:
+            if shown.unconfirmed == EDIT_TRIES:
+                # It may still take new messages: the old one, whatever it shows by now, goes when it can.
+                return self._anew(index, shown)
             return self._later(index, shown, error)
         shown.body, shown.length = body, length
         shown.edits += 1
@@ -410,14 +460,18 @@ class Reply:
         if not self._repost_deleted:
             self.abandoned = True
             return 0.0
+        shown.ts = ""
+        return self._anew(index, shown)
+
+    def _anew(self, index: int, shown: _Shown) -> float:
+        """This part goes out as a new message, with all that stand below it, so that they stay in order."""
         shown.reposts += 1
         if shown.reposts > REPOSTS:
             message = f"part {index} of turn {self._turn_id} cannot be kept in the thread"
             raise MessageGone(message)
         for below in [later for later in self._shown if later >= index]:
-            # Posted anew, all of them, so that they stand in order.
             gone = self._shown[below]
-            if below > index and gone.ts:
+            if gone.ts:
                 self._left_over.append(gone.ts)
             self._shown[below] = _Shown(reposts=gone.reposts)
         self._settled = min(self._settled, index)
@@ -457,14 +511,20 @@ class Reply:
 
     async def _clean_up(self) -> None:
         """Messages that the answer does not need: of an earlier try, and placeholders that could not be changed."""
-        if self.abandoned:
+        if self.abandoned or self._leaving:
             return
         spare = sorted(index for index in self._shown if index >= self._answer.count)
-        for ts in [*self._left_over, *(self._shown.pop(index).ts for index in spare)]:
+        self._left_over += [self._shown.pop(index).ts for index in spare]
+        await self._delete_left_over()
+
+    async def _delete_left_over(self) -> None:
+        for ts in self._left_over.copy():
             try:
                 await self._chat.delete(self._thread, ts)
+                self._left_over.remove(ts)
             except ChatError as error:
                 log.warning("part.left_over", extra={"turn": self._turn_id, "ts": ts, "error": str(error)})
+                self._tidying.remove(self._thread, ts, self._turn_id, self._attempt)
 
 
 def _essence(body: Body) -> tuple[str, str, bool]:

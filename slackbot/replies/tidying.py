@@ -16,8 +16,10 @@ from slackbot.replies.pace import OpenReplies
 
 SPARE = 5
 """So many edits are left alone for those who begin in the meantime."""
-TRIES = 5
+TRIES = 12
 PAUSE = 5.0
+LONGEST_PAUSE = 120.0
+"""Slack may be away for ten minutes, and a button of no use still goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,12 @@ class _Wanted:
     body: Body | None
     turn_id: int
     attempt: int
+    gone: bool = False
 
 
 class Tidying:
-    """Takes a Stop button or a last step off messages that had to be left as they were, and gives thumbs to others.
+    """Takes a Stop button or a last step off messages that had to be left as they were, gives thumbs to others, and
+    takes away messages that nobody needs.
 
     ``attempt_of`` tells which try of a turn is its newest: another process may have begun anew with the same messages.
     """
@@ -43,7 +47,7 @@ class Tidying:
         *,
         attempt_of: Callable[[int], Awaitable[int | None]],
     ) -> None:
-        self._errands = Errands(workers=1)
+        self._errands = Errands(workers=4)
         self._chat = chat
         self._budget = budget
         self._open_replies = open_replies
@@ -56,15 +60,28 @@ class Tidying:
         await self._errands.run()
 
     async def flush(self) -> None:
-        """Do at once what can be done without waiting; the rest stays undone."""
-        for ts, wanted in list(self._wanted.items()):
-            if not self._budget.take(wanted.thread.team_id, "chat.update", self._now()):
-                with suppress(SlackbotError):
-                    await self._show(ts, wanted)
+        """Do at once what can be done without waiting, then the rest as there is room for it, until cancelled."""
+        for patient in (False, True):
+            for ts, wanted in list(self._wanted.items()):
+                while wait := self._wait(wanted):
+                    if not patient:
+                        break
+                    await asyncio.sleep(wait)
+                else:
+                    with suppress(SlackbotError):
+                        await self._show(ts, wanted)
+                    self.forget(ts)
 
     def later(self, thread: ThreadKey, ts: str, body: Body | None, turn_id: int, attempt: int) -> None:
         """Let the message show ``body`` when there is room for that; None leaves it its words, whatever they are."""
-        self._wanted[ts] = _Wanted(thread, body, turn_id, attempt)
+        self._want(ts, _Wanted(thread, body, turn_id, attempt))
+
+    def remove(self, thread: ThreadKey, ts: str, turn_id: int, attempt: int) -> None:
+        """Take the message away when Slack lets us."""
+        self._want(ts, _Wanted(thread, None, turn_id, attempt, gone=True))
+
+    def _want(self, ts: str, wanted: _Wanted) -> None:
+        self._wanted[ts] = wanted
         if not self._errands.later("tidy", lambda: self._tidy(ts)):
             del self._wanted[ts]
 
@@ -74,11 +91,10 @@ class Tidying:
 
     async def _tidy(self, ts: str) -> None:
         wanted = self._wanted.get(ts)
-        for _ in range(TRIES):
+        for tries in range(TRIES):
             while wanted is not None and self._wanted.get(ts) == wanted:
-                team = wanted.thread.team_id
-                keep = self._open_replies.count(team) + SPARE
-                if not (wait := self._budget.take(team, "chat.update", self._now(), keep=keep)):
+                keep = self._open_replies.count(wanted.thread.team_id) + SPARE
+                if not (wait := self._wait(wanted, keep)):
                     break
                 await asyncio.sleep(wait)
             else:
@@ -87,17 +103,25 @@ class Tidying:
                 await self._show(ts, wanted)
             except SlackbotError as error:
                 if not isinstance(error, ChatError) or isinstance(error, (ChatRateLimited, ChatUnavailable)):
-                    await asyncio.sleep(PAUSE)
+                    await asyncio.sleep(min(PAUSE * 2.0**tries, LONGEST_PAUSE))
                     continue
             break
         if self._wanted.get(ts) is wanted:
             self.forget(ts)
 
+    def _wait(self, wanted: _Wanted, keep: int = 0) -> float:
+        """Seconds until an edit may go; takes its slot when it may go now. A deletion finds its own."""
+        if wanted.gone:
+            return 0.0
+        return self._budget.take(wanted.thread.team_id, "chat.update", self._now(), keep=keep)
+
     async def _show(self, ts: str, wanted: _Wanted) -> None:
         """Edit the message if that is still right."""
         if await self._attempt_of(wanted.turn_id) != wanted.attempt or self._wanted.get(ts) != wanted:
             return
-        if wanted.body is None:
+        if wanted.gone:
+            await self._chat.delete(wanted.thread, ts)
+        elif wanted.body is None:
             await self._chat.strip(wanted.thread, ts)
         else:
             await self._chat.edit(wanted.thread, ts, wanted.body)

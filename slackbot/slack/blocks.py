@@ -10,8 +10,10 @@ from typing import Any, Final
 from slackbot.domain import Body, Button, Card
 from slackbot.errors import BodyRefused
 from slackbot.slack.events import ACTIONS, ON_HANDOVERS, button_value, thread_value
+from slackbot.text.inbound import readable
 from slackbot.text.outbound import plain
 from slackbot.text.parts import MAX_BYTES, MAX_CHARS
+from slackbot.text.relayed import pieces
 
 SECTION_CHARS: Final = 3_000
 """https://docs.slack.dev/reference/block-kit/blocks/section-block"""
@@ -29,6 +31,9 @@ QUOTE_CHARS: Final = 300
 FACTS: Final = 6
 QUOTES: Final = 4
 """The newest are shown. With these bounds a card is smaller than what Slack takes, whatever stands in it."""
+
+SPEAKER: Final = "speaker"
+"""``block_id`` of the line that says whose words stand below."""
 
 Block = dict[str, Any]
 
@@ -63,6 +68,12 @@ def build(body: Body) -> tuple[str, list[Block]]:
         if len(body.markdown.encode("utf-8", "surrogatepass")) > MAX_BYTES:
             raise BodyRefused(f"markdown of more than {MAX_BYTES} bytes")
         blocks.append({"type": "markdown", "text": body.markdown})
+    if quoted := body.quoted.strip():
+        _check("quoted words", quoted, MAX_CHARS)
+        answered = True
+        # Else Slack hides the end of long words behind "See more".
+        said = (_mrkdwn(piece) for piece in pieces(quoted, SECTION_CHARS))
+        blocks += [{"type": "section", "text": words, "expand": True} for words in said]
     step = _line(body.step)
     if step:
         blocks.append(_sentence(step, small=answered or bool(body.notice)))
@@ -73,9 +84,10 @@ def build(body: Body) -> tuple[str, list[Block]]:
     if body.card:
         gist = escape(_clip(body.card.heading, HEADING_CHARS))
     else:
-        gist = plain(body.markdown) if answered else escape(body.notice or step)
+        meant = readable(quoted, people={}, channels={}) if quoted else body.markdown
+        gist = plain(meant) if answered else escape(body.notice or step)
     if body.speaker:
-        blocks.insert(0, _context(_mrkdwn(f"*{_name(body.speaker.name)}*")))
+        blocks.insert(0, {**_context(_mrkdwn(f"*{_name(body.speaker.name)}*")), "block_id": SPEAKER})
         gist = f"{_name(body.speaker.name)}: {gist}"
     return gist, blocks + _buttons(body)
 
@@ -92,7 +104,8 @@ def plain_body(body: Body) -> str:
     Raises ``BodyRefused`` when it does not fit.
     """
     card = _lines(body.card) if body.card else ""
-    text = escape("\n\n".join(filter(None, (card, body.markdown.strip(), _line(body.step), body.notice))))
+    ours = (escape(words) for words in (card, body.markdown.strip(), _line(body.step), body.notice))
+    text = "\n\n".join(filter(None, (body.quoted.strip(), *ours)))
     text = f"*{_name(body.speaker.name)}:* {text}" if body.speaker else text
     _check("plain text", text, TEXT_CHARS)
     return text

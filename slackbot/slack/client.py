@@ -27,6 +27,8 @@ from slackbot.domain import (
     ThreadKey,
 )
 from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone
+from slackbot.leases import may_write
+from slackbot.sharing import Sharing
 from slackbot.slack.blocks import build, build_question, escape, plain_body
 from slackbot.slack.downloads import Downloads
 from slackbot.slack.events import RATINGS
@@ -36,7 +38,7 @@ from slackbot.slack.names import KNOWN_SECONDS, NAME_PATIENCE, Names, Recent
 from slackbot.slack.operators import Operators
 from slackbot.slack.reading import Message, only_words, part_metadata, part_of, said
 from slackbot.slack.uploads import Uploads
-from slackbot.slack.web import NotSent, WebApi
+from slackbot.slack.web import READS, NotSent, WebApi
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ POST_PATIENCE: Final = 120.0
 READ_PATIENCE: Final = 20.0
 """Longest wait for a free slot, 429s included, in seconds."""
 POST_RETRIES: Final = 3
+UNSURE_SECONDS: Final = 3_600.0
 RETRY_PAUSE: Final = 0.5
 PAGE: Final = 999
 """Most messages Slack returns at once. https://docs.slack.dev/reference/methods/conversations.replies"""
@@ -74,6 +77,10 @@ _NO_GUESSING: Final[dict[str, Any]] = {"parse": "none", "link_names": False}
 """Slack shall not make mentions and links of what merely looks like them."""
 
 
+class _Blind(ChatUnavailable):
+    """A post may have happened, and we may not look."""
+
+
 class SlackChat:
     """Says things in Slack for every team that installed the app. Implements ``slackbot.ports.Chat``."""
 
@@ -82,6 +89,7 @@ class SlackChat:
         web: WebApi,
         installations: Installations,
         budget: Budget,
+        sharing: Sharing | None = None,
         *,
         file_hosts: Collection[str] = (),
         operators: frozenset[str] = frozenset(),
@@ -97,6 +105,7 @@ class SlackChat:
         self._web = web
         self._installations = installations
         self._budget = budget
+        self._sharing = sharing
         self._now = now
         self._sleep = sleep
         self._names = Names(self._call, now)
@@ -107,6 +116,8 @@ class SlackChat:
         self._file_info = FileInfo(self._call, sleep)
         self._downloads = Downloads(file_hosts, sleep=sleep)
         self._refused: Recent[bool] = Recent(now)
+        self._unsure: Recent[bool] = Recent(now)
+        """Parts that may stand in their thread although Slack did not say so."""
         self._queues: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
         self._uploads = Uploads(web.session, self._call, self._post_slot, file_hosts, now=now, sleep=sleep)
 
@@ -173,14 +184,17 @@ class SlackChat:
         question = _place(thread) | {"user": user_id, "text": gist, "blocks": blocks}
         await self._call(thread.team_id, "chat.postEphemeral", question, patience=POST_PATIENCE)
 
-    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> None:
+    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> bool:
         """Show the state of the agent's session, where the app has Slack's agent feature.
 
         https://docs.slack.dev/reference/methods/agents.sessions.setStatus
         """
-        if thread.root_ts:
-            wanted = {"channel_id": thread.channel_id, "thread_ts": thread.root_ts, "status": status.value}
-            await self._try(thread, "agents.sessions.setStatus", wanted, patience=MARK_PATIENCE)
+        if not thread.root_ts:
+            return False
+        wanted = {"channel_id": thread.channel_id, "thread_ts": thread.root_ts, "status": status.value}
+        # Whoever waits to hear that the agent works hears its answer sooner; that it is done must not be missed.
+        patience = 0.0 if status is SessionStatus.PROCESSING else UNMARK_PATIENCE
+        return await self._try(thread, "agents.sessions.setStatus", wanted, patience=patience)
 
     async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "") -> None:
         """Share a file in the thread and wait until it stands there."""
@@ -251,41 +265,62 @@ class SlackChat:
         message = _place(thread) | _NO_GUESSING | {"unfurl_links": False, "unfurl_media": False}
         if part is not None:
             message["metadata"] = part_metadata(part)
+        doubted = part and self._unsure.get(part)
         tries = 0
         while True:
             try:
+                if part and self._unsure.get(part):
+                    ts = await self._posted(thread, part)
+                    # What an earlier call posted may be other words.
+                    if ts and (not doubted or await self._write_over(thread, ts, content)):
+                        self._unsure.put(part, False, 0.0)  # noqa: FBT003
+                        return ts
                 answer = await self._call(
                     thread.team_id, "chat.postMessage", message, patience=POST_PATIENCE, content=content
                 )
                 return _ts(answer)
             except ChatUnavailable as error:
                 tries += 1
-                not_sent = isinstance(error, NotSent)
-                if not (not_sent or part) or (not_sent and tries > POST_RETRIES):
-                    raise
-                await self._sleep(RETRY_PAUSE * 2.0**tries)
-                # It may be there although no answer came; without metadata nobody could tell, hence no second try.
-                if part and not not_sent and (ts := await self._posted(thread, part, error)):
-                    return ts
+                if not isinstance(error, NotSent):
+                    # It may be there although no answer came, and nobody could tell it without metadata. Whoever tries
+                    # again looks first, now or later.
+                    if part is None or isinstance(error, _Blind):
+                        raise
+                    self._unsure.put(part, True, UNSURE_SECONDS)  # noqa: FBT003
                 if tries > POST_RETRIES:
                     raise
+                await self._sleep(RETRY_PAUSE * 2.0**tries)
 
-    async def _posted(self, thread: ThreadKey, part: PartRef, error: ChatUnavailable) -> str:
+    async def _posted(self, thread: ThreadKey, part: PartRef) -> str:
+        """Where a part stands that may have been posted; empty where it was not. Raises ``ChatError`` kinds."""
         try:
             parts = await self.find_parts(thread, part.turn_id)
-        except ChatError:
-            raise error from None
+        except (ChatRateLimited, ChatUnavailable):
+            raise
+        except ChatError as error:
+            self._unsure.put(part, False, 0.0)  # noqa: FBT003
+            raise _Blind(f"chat.postMessage: it cannot be known whether it happened ({error})") from error
         return next((found.ts for found in parts if found.index == part.index), "")
+
+    async def _write_over(self, thread: ThreadKey, ts: str, content: Callable[[], Mapping[str, Any]]) -> bool:
+        """Replace a message when there is a slot; False when it is gone."""
+        await self._slot(thread.team_id, "chat.update", "", self._now() + POST_PATIENCE)
+        with suppress(MessageGone):
+            await self._edit(thread, ts, content())
+            return True
+        return False
 
     async def _edit(self, thread: ThreadKey, ts: str, content: Mapping[str, Any]) -> None:
         token = self._installations.find(thread.team_id).token
         # Under whose name a message appears was decided when it was posted.
         shown = {name: value for name, value in content.items() if name not in _VOICE}
         message = {"channel": thread.channel_id, "ts": ts} | shown | _NO_GUESSING
+        if wait := await self._elsewhere(thread.team_id, "chat.update"):
+            raise ChatRateLimited(_no_slot("chat.update", wait), retry_after=wait)
         try:
             await self._web.call("chat.update", token, message)
         except ChatRateLimited as error:
-            self._budget.cool_off(thread.team_id, "chat.update", self._now(), error.retry_after)
+            await self._cool_off(thread.team_id, "chat.update", error.retry_after)
             raise
 
     # --- reading ---
@@ -367,10 +402,27 @@ class SlackChat:
     async def _slot(self, team_id: str, method: str, channel: str, deadline: float) -> None:
         """Wait for a slot, first come first served. Raises ``ChatRateLimited`` when none comes before ``deadline``."""
         async with self._queues.setdefault((team_id, method, channel), asyncio.Lock()):
-            while (wait := self._budget.take(team_id, method, self._now(), channel=channel)) > 0:
+            while True:
+                wait = self._budget.take(team_id, method, self._now(), channel=channel)
+                if not (wait := wait or await self._elsewhere(team_id, method, channel)):
+                    return
                 if self._now() + wait > deadline:
-                    raise ChatRateLimited(f"{method}: no slot for another {wait:.1f} seconds", retry_after=wait)
+                    raise ChatRateLimited(_no_slot(method, wait), retry_after=wait)
                 await self._sleep(wait)
+
+    async def _elsewhere(self, team_id: str, method: str, channel: str = "") -> float:
+        """Seconds to wait because of other processes; 0.0 when the call may leave now."""
+        if self._sharing is None:
+            return 0.0
+        if not method.startswith(READS):
+            # It may take long, and a slot counts from when it is taken.
+            await may_write()
+        return await self._sharing.take(team_id, method, channel)
+
+    async def _cool_off(self, team_id: str, method: str, seconds: float) -> None:
+        self._budget.cool_off(team_id, method, self._now(), seconds)
+        if self._sharing:
+            await self._sharing.pause(team_id, method, seconds)
 
     async def _post_slot(self, thread: ThreadKey) -> None:
         await self._slot(thread.team_id, "chat.postMessage", thread.channel_id, self._now() + POST_PATIENCE)
@@ -397,10 +449,14 @@ class SlackChat:
             try:
                 return await self._web.call(method, token, {**arguments, **content()})
             except ChatRateLimited as error:
-                self._budget.cool_off(team_id, method, self._now(), error.retry_after)
+                await self._cool_off(team_id, method, error.retry_after)
                 log.warning("slack.rate_limited", extra={"team": team_id, "method": method, "after": error.retry_after})
                 if self._now() + error.retry_after > deadline:
                     raise
+
+
+def _no_slot(method: str, wait: float) -> str:
+    return f"{method}: no slot for another {wait:.1f} seconds"
 
 
 def _ts(answer: Mapping[str, Any]) -> str:

@@ -92,8 +92,9 @@ class Names:
             is_bot=key == "bot" or bool(record.get("is_bot")),
             picture=str(profile.get("image_72") or ""),
             is_guest=_is_guest(record, team_id),
+            has_left=bool(record.get("deleted")),
         )
-        insider = bool(record) and not (person.is_bot or person.is_guest or record.get("deleted"))
+        insider = bool(record) and not (person.is_bot or person.is_guest or person.has_left)
         self._people.put((team_id, user_id), (person, insider), KNOWN_SECONDS if record else UNKNOWN_SECONDS)
         return person, insider
 

@@ -31,15 +31,16 @@ def part_of(message: Message, turn_id: int, me: BotIdentity) -> PartRecord | Non
             "ts": str(ts),
             "metadata": {"event_type": str(kind), "event_payload": {"turn_id": int(turn), "index": int(index)}},
         } if kind == PART_EVENT and turn == turn_id and _is_ours(message, me):
-            return PartRecord(index, ts, placeholder=not agent_text(message))
+            chars = len(agent_text(message))
+            return PartRecord(index, ts, placeholder=not chars, chars=chars)
     return None
 
 
 def said(message: Message, me: BotIdentity) -> ContextMessage | None:
     """What somebody, or the agent, said with this message; None for notices of Slack's and of ours."""
     ours = _is_ours(message, me)
-    text = agent_text(message) if ours else message.get("text")
     speaker = _speaker(message) if ours else ""
+    text = _quoted(message) if speaker else agent_text(message) if ours else message.get("text")
     ts, author = message.get("ts"), "" if speaker else message.get("user") or message.get("bot_id")
     if not (is_speech(message) and isinstance(ts, str) and isinstance(author, str) and isinstance(text, str)):
         return None
@@ -75,11 +76,17 @@ def _speaker(message: Message) -> str:
     match message:
         case {"subtype": "bot_message", "username": str(name)}:
             return name
-        case {"blocks": [{"type": "context", "elements": [{"text": str(name)}]}, {"type": "markdown"}, *_]}:
-            return name.strip("*")
-        case {"blocks": [{"type": "context", "elements": [{"text": str(name)}]}, {"type": "rich_text"}, *_]}:
+        case {"blocks": [{"block_id": "speaker", "elements": [{"text": str(name)}]}, *_]}:
             return name.strip("*")
     return ""
+
+
+def _quoted(message: Message) -> str:
+    """Somebody's words that we passed on, in Slack's own spelling."""
+    blocks = [block for block in message.get("blocks") or [] if isinstance(block, Mapping)]
+    sections = [block.get("text") for block in blocks if block.get("type") == "section"]
+    words = [str(text.get("text") or "") for text in sections if isinstance(text, Mapping)]
+    return "\n".join(words) if blocks else str(message.get("text") or "")
 
 
 def _is_ours(message: Message, me: BotIdentity) -> bool:

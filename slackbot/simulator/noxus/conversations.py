@@ -23,7 +23,7 @@ from slackbot.simulator.noxus.switches import Switches
 
 def now() -> str:
     """The time as the API writes it."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return datetime.fromtimestamp(time.time(), UTC).isoformat().replace("+00:00", "Z")
 
 
 @dataclass(slots=True, eq=False)
@@ -216,7 +216,8 @@ class Workspace:
 
     def parts(self, run: Run) -> tuple[dict[str, Any], ...]:
         """The ModelMessages of the agent's side of a run."""
-        return run.recalled or tuple(history.model_messages(run.frames, run.id, now()))
+        reasons = self.switches.finish_reasons
+        return run.recalled or tuple(history.model_messages(run.frames, run.id, now(), reasons=reasons))
 
     def stop(self, run: Run) -> None:
         """Stop a run where it is; what was said stays."""

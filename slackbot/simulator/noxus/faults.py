@@ -26,6 +26,8 @@ class Fault:
     drop: Drop | None
     frames: int
     delay: float
+    pace: float
+    done: bool
     skip: int
     left: int | None
 
@@ -47,25 +49,28 @@ class Faults:
         drop: Drop | None = None,
         frames: int = 3,
         delay: float = 0.0,
+        pace: float = 0.0,
+        done: bool = False,
         times: int | None = 1,
         after: int = 0,
     ) -> Fault:
         """Order a fault for the requests of ``path``, one of ``ENDPOINTS`` or ``*`` for all.
 
-        ``status`` answers without processing, with ``body`` (text as it is, anything else as JSON) and
-        ``retry_after`` as header. ``drop`` kills the connection: ``before`` anything was processed; after processing
-        began, right after the response's ``headers`` or in its ``mid`` (of a stream: after ``frames`` frames);
-        ``after`` processing without a byte of a response. ``delay`` seconds pass first. ``after`` requests are spared,
-        then ``times`` are hit (None: all until ``clear``). Raises ``ValueError`` for an unknown path or an empty fault.
+        ``status`` answers without processing, or with it (``done``), with ``body`` (text as it is, anything else as
+        JSON) and ``retry_after`` as header. ``drop`` kills the connection: ``before`` anything was processed; after
+        processing began, right after the response's ``headers`` or in its ``mid`` (of a stream: after ``frames``
+        frames); ``after`` processing without a byte of a response. ``delay`` seconds pass first, ``pace`` seconds
+        between the pieces of the answer. ``after`` requests are spared, then ``times`` are hit (None: all until
+        ``clear``). Raises ``ValueError`` for an unknown path or an empty fault.
         """
         if path not in {*ENDPOINTS, "*"}:
             raise ValueError(f"unknown path {path!r}; one of *, {', '.join(ENDPOINTS)}")
         if drop not in {None, "before", "headers", "mid", "after"}:
             raise ValueError(f"unknown drop {drop!r}; one of before, headers, mid, after")
-        if status is None and drop is None and not delay:
-            raise ValueError("a fault needs a status, a drop or a delay")
+        if status is None and drop is None and not delay and not pace:
+            raise ValueError("a fault needs a status, a drop, a delay or a pace")
         wait = None if retry_after is None else f"{retry_after}"
-        fault = Fault(path, status, body, content_type, wait, drop, frames, delay, after, times)
+        fault = Fault(path, status, body, content_type, wait, drop, frames, delay, pace, done, after, times)
         self._faults.append(fault)
         return fault
 

@@ -79,17 +79,23 @@ def assistant_message(message_id: str, parts: Iterable[dict[str, Any]], at: str)
     return SimMessage(message_id, at, "assistant", text, messages)
 
 
-def model_messages(frames: Iterable[dict[str, Any]], run_id: str, at: str) -> list[dict[str, Any]]:
-    """The ModelMessages of a run as its ``frames`` tell it: a response for each step, then what its tools returned."""
+def model_messages(
+    frames: Iterable[dict[str, Any]], run_id: str, at: str, *, reasons: bool = True
+) -> list[dict[str, Any]]:
+    """The ModelMessages of a run as its ``frames`` tell it: a response for each step, then what its tools returned.
+
+    ``reasons``: responses say why the model stopped, unless it was cut off or failed.
+    """
     messages: list[dict[str, Any]] = []
     step = _Step(at)
     for frame in frames:
         if frame["type"] == "finish-step":
-            messages += step.close(run_id)
+            messages += step.close(run_id, finished=reasons)
             step = _Step(at)
         else:
             step.read(frame)
-    return messages + step.close(run_id)
+            reasons = reasons and frame["type"] != "error"
+    return messages + step.close(run_id, finished=False)
 
 
 class _Step:
@@ -124,11 +130,13 @@ class _Step:
             case "file" if frame["url"].startswith("data:"):
                 self._response.append(_file_part(frame))
 
-    def close(self, run_id: str) -> list[dict[str, Any]]:
+    def close(self, run_id: str, *, finished: bool) -> list[dict[str, Any]]:
         """The step's messages; none for a step in which nothing was said."""
         for block, part in self._blocks.items():
             part["content"] = "".join(self._pieces[block])
-        messages = [_response(self._response, run_id, self._at)] if self._response else []
+        called = any(part["part_kind"] == "tool-call" for part in self._response)
+        reason = ("tool_call" if called else "stop") if finished else None
+        messages = [_response(self._response, run_id, self._at, reason)] if self._response else []
         return messages + ([_request(self._returns, run_id, self._at)] if self._returns else [])
 
     def _open(self, block: str, part: dict[str, Any]) -> None:
@@ -175,7 +183,7 @@ def _request(parts: list[dict[str, Any]], run_id: str, at: str) -> dict[str, Any
     }
 
 
-def _response(parts: list[dict[str, Any]], run_id: str, at: str) -> dict[str, Any]:
+def _response(parts: list[dict[str, Any]], run_id: str, at: str, finish_reason: str | None) -> dict[str, Any]:
     return {
         "parts": parts,
         "usage": _NO_USAGE,
@@ -186,7 +194,7 @@ def _response(parts: list[dict[str, Any]], run_id: str, at: str) -> dict[str, An
         "provider_url": None,
         "provider_details": None,
         "provider_response_id": None,
-        "finish_reason": None,
+        "finish_reason": finish_reason,
         "run_id": run_id,
         "metadata": None,
     }

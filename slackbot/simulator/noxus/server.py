@@ -8,6 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from slackbot.simulator.noxus.conversations import SimConversation, SimFile, Wor
 from slackbot.simulator.noxus.faults import HITS, Fault, Faults
 from slackbot.simulator.noxus.routes import Routes
 from slackbot.simulator.noxus.schema import Refused
-from slackbot.simulator.noxus.streams import hang_up
+from slackbot.simulator.noxus.streams import PIECE, hang_up
 from slackbot.simulator.noxus.switches import MAX_BODY_BYTES, Switches
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -176,7 +177,7 @@ class NoxusSimulator:
             if fault.drop == "before":
                 hang_up(request)
                 return web.Response()
-            if fault.status is not None:
+            if fault.status is not None and not fault.done:
                 return _faulty(fault)
         try:
             response = await handler(request)
@@ -186,7 +187,11 @@ class NoxusSimulator:
             return web.Response()  # The client left: there is nobody to answer.
         except web.HTTPException as error:
             return web.json_response({"detail": error.reason}, status=error.status)
-        if fault is None or fault.drop is None or response.prepared or request.transport is None:
+        if fault is None or response.prepared or request.transport is None:
+            return response
+        if fault.status is not None:
+            return _faulty(fault)
+        if fault.drop is None and not fault.pace:
             return response
         return await _interrupted(request, response, fault)
 
@@ -253,14 +258,18 @@ def _faulty(fault: Fault) -> web.Response:
 
 
 async def _interrupted(request: web.Request, whole: web.StreamResponse, fault: Fault) -> web.StreamResponse:
-    """A plain answer of which nothing, its headers or its first half arrives."""
+    """A plain answer that comes slowly, or of which nothing, its headers or its first half arrives."""
     if fault.drop == "after" or not isinstance(whole, web.Response) or not isinstance(whole.body, bytes):
         hang_up(request)
         return whole
     cut = web.StreamResponse(status=whole.status, headers={"Content-Type": whole.headers["Content-Type"]})
     cut.content_length = len(whole.body)
-    await cut.prepare(request)
-    if fault.drop == "mid":
-        await cut.write(whole.body[: len(whole.body) // 2])
-    hang_up(request)
+    left = {"mid": len(whole.body) // 2, "headers": 0}.get(fault.drop or "", len(whole.body))
+    with suppress(ConnectionError):  # whoever asked has gone
+        await cut.prepare(request)
+        for at in range(0, left, PIECE):
+            await cut.write(whole.body[at : min(at + PIECE, left)])
+            await asyncio.sleep(fault.pace)
+    if fault.drop:
+        hang_up(request)
     return cut

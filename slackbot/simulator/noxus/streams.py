@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from aiohttp import web
 
@@ -16,6 +16,9 @@ from slackbot.simulator.noxus.faults import Fault
 from slackbot.simulator.noxus.runs import Mark, Run, resume_point
 from slackbot.simulator.noxus.schema import Refused, StreamQuery
 from slackbot.simulator.noxus.sse import Encoder
+
+PIECE: Final = 32
+"""Bytes that come at once where an ordered fault slows an answer."""
 
 
 def hang_up(request: web.Request) -> None:
@@ -29,11 +32,14 @@ async def post(
 ) -> web.StreamResponse:
     """Stream a run just posted. It belongs to this client: what cuts the connection shows here alone."""
     try:
-        if fault is not None and fault.drop == "after":
-            hang_up(request)
+        if fault is not None and (fault.drop == "after" or fault.status is not None):
+            if fault.drop:
+                hang_up(request)
+                raise ConnectionResetError
             return web.Response()
         limit = {"headers": 0, "mid": fault.frames}.get(fault.drop or "") if fault else None
-        return await _follow(request, workspace, run, query, own=True, limit=limit)
+        pace = fault.pace if fault else 0.0
+        return await _follow(request, workspace, run, query, own=True, limit=limit, pace=pace)
     except (asyncio.CancelledError, ConnectionError):
         if workspace.switches.on_disconnect == "stop":
             workspace.stop(run)
@@ -67,10 +73,12 @@ async def _follow(
     *,
     own: bool = False,
     limit: int | None = None,
+    pace: float = 0.0,
 ) -> web.StreamResponse:
     encoder = Encoder(query.format, workspace.switches)
     response = await _open(request)
-    async with _pinging(response, encoder, workspace.switches.keep_alive):
+    # A comment may come between two records only.
+    async with _pinging(response, encoder, 0.0 if pace else workspace.switches.keep_alive):
         if isinstance(source, SimConversation):
             await source.started.wait()
             source = source.runs[0]
@@ -78,10 +86,15 @@ async def _follow(
         reader = _Reader(source, encoder, position, own=own, left=limit, on_frame=workspace.on_frame)
         while True:
             chunk, then = reader.read()
-            if chunk:
+            if chunk and not pace:
                 await response.write(chunk)
+            for at in range(0, len(chunk) if pace else 0, PIECE):
+                await response.write(chunk[at : at + PIECE])
+                await asyncio.sleep(pace)
             if then == "cut":
                 hang_up(request)
+                if own and workspace.switches.on_disconnect == "stop":
+                    workspace.stop(source)
                 return response
             if then != "more":
                 await response.write(encoder.close(then))

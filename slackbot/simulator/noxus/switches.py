@@ -128,6 +128,10 @@ class Switches(BaseModel):
     """Whether messages carry ``pydantic_message_parts`` beside ``message_parts``.
     Source: noxus-sdk 0.6.0 ``Message``: newer backends send both, older ones only the second."""
 
+    finish_reasons: bool = True
+    """Whether messages say why the model stopped (``finish_reason``). Source: a documented key of ``/chat``; null in
+    pydantic-ai's recorded runs of test models, set by the providers it knows."""
+
     human_as: Literal["deferred", "plain", "approval", "manual", "wording"] = "deferred"
     """How an agent that asks for a human shows it: a call of ``human_in_the_loop`` that gets no output, or one at
     once, or waits for approval; no call but a conversation that a human has (a guardrail's doing, and so without a

@@ -25,7 +25,7 @@ class Control:
             web.get("/sim/calls", self._calls),
             web.get("/sim/deliveries", self._deliveries),
             web.get("/sim/thread", self._thread),
-            web.post("/sim/{deed:say|edit|delete|press|shortcut|stop}", self._do),
+            web.post("/sim/{deed:say|crowd|edit|delete|press|shortcut|stop}", self._do),
             web.post("/sim/{deed:faults|limit|disconnect|channel|user|join|dismiss|http}", self._do),
         ]
 
@@ -68,6 +68,8 @@ class Control:
         match deed:
             case "say":
                 return {"ts": await simulator.say(body.pop("user"), body.pop("channel"), body.pop("text"), **body)}
+            case "crowd":
+                return {"ts": [await simulator.say(**each) for each in body["says"]]}
             case "press":
                 delivery = await simulator.press(
                     body["user"], body["channel"], body["ts"], body["action_id"], body.get("value")

@@ -147,5 +147,5 @@ class Dispatcher:
 
     async def _send(self, delivery: Delivery, payload: Json, reason: str, patience: float) -> None:
         await self.transport.send(delivery, payload, retry_reason=reason, patience=patience)
-        delivery.done = True
+        delivery.done, delivery.seconds = True, self._clock.monotonic() - delivery.at
         self._on_change(delivery)

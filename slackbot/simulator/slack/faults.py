@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from slackbot.simulator.slack.model import Json
 
-Drop: TypeAlias = Literal["before", "after"]
+Drop: TypeAlias = Literal["before", "mid", "after"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,7 +19,9 @@ class Fault:
 
     `error` alone is answered as Slack would: HTTP 200, or 429 for `ratelimited`, with `retry_after` seconds.
     `status` alone is an answer without JSON, as from a broken proxy; both together are a JSON error of that status.
-    `drop` closes the connection before the call was processed, or after it; `delay` holds the answer back.
+    `body` is answered word for word, as `content_type` and without further headers. All these leave the call undone,
+    unless it is `done` all the same. `drop` closes the connection before the call was processed, after it, or in the
+    middle of the answer; `delay` holds the call back, or where it is `done` the answer, and `pace` each piece of it.
     `when` narrows the fault to calls with certain arguments. `method` may be `*`.
     """
 
@@ -29,8 +31,12 @@ class Fault:
     retry_after: float | None = None
     times: int | None = 1
     after: int = 0
+    body: str | None = None
+    content_type: str = "application/json"
+    done: bool = False
     drop: Drop | None = None
     delay: float = 0.0
+    pace: float = 0.0
     when: Callable[[Json], bool] | None = None
 
     def takes(self, method: str, args: Json) -> bool:
@@ -60,8 +66,12 @@ class Faults:
         retry_after: float | None = None,
         times: int | None = 1,
         after: int = 0,
+        body: str | None = None,
+        content_type: str = "application/json",
+        done: bool = False,
         drop: Drop | None = None,
         delay: float = 0.0,
+        pace: float = 0.0,
         when: Callable[[Json], bool] | None = None,
     ) -> Fault:
         """Order a trouble; the arguments are those of `Fault`."""
@@ -72,8 +82,12 @@ class Faults:
             retry_after=retry_after,
             times=times,
             after=after,
+            body=body,
+            content_type=content_type,
+            done=done,
             drop=drop,
             delay=delay,
+            pace=pace,
             when=when,
         )
         self._faults.append(fault)

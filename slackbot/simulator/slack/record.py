@@ -29,8 +29,8 @@ class Delivery:
     """One attempt to deliver something to the bot.
 
     `event_id` is empty for interactivity, `envelope_id` for HTTP. `status` is the HTTP answer, `failure` the reason
-    a retry would give, `response` what came with the ack. `done` says that the attempt is over. `what` names the event
-    or interaction, `channel` and `user` where it happened and whose deed it was.
+    a retry would give, `response` what came with the ack. `done` says that the attempt is over, after `seconds`.
+    `what` names the event or interaction, `channel` and `user` where it happened and whose deed it was.
     """
 
     at: float
@@ -46,6 +46,7 @@ class Delivery:
     failure: str | None = None
     response: Json | None = None
     done: bool = False
+    seconds: float = 0.0
 
 
 class Pulse:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from slackbot.simulator.slack.rate import RateLimits
     from slackbot.simulator.slack.scopes import Grants
     from slackbot.simulator.slack.workspace import Workspace
+
+
+_PIECE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +82,17 @@ class WebApi:
         fault = self.faults.take(method, args)
         if fault and fault.drop == "before":
             return _drop(request)
-        await asyncio.sleep(self.latency / 2 + (fault.delay if fault else 0.0))
+        await asyncio.sleep(self.latency / 2 + (fault.delay if fault and not fault.done else 0.0))
         broken = _broken(fault) if fault else None
-        answer = self._record(method, args, broken or self._answer(method, token, args))
+        happened = self._answer(method, token, args) if broken is None or (fault and fault.done) else None
+        answer = self._record(method, args, broken or happened or _Answer({}))
         await asyncio.sleep(self.latency / 2)
-        if fault and fault.drop == "after":
+        if fault is None:
+            return self._respond(method, answer)
+        await asyncio.sleep(fault.delay if fault.done else 0.0)
+        if fault.drop == "after":
             return _drop(request)
-        if fault and fault.status and not fault.error:
-            return web.Response(status=fault.status, text="<html>upstream error</html>", content_type="text/html")
-        return self._respond(method, answer)
+        return await _spoilt(request, fault, self._respond(method, answer))
 
     def _answer(self, method: str, token: str, args: Json) -> _Answer:
         try:
@@ -144,13 +150,32 @@ def _refusal(refused: SlackError) -> Json:
 
 
 def _broken(fault: Fault) -> _Answer | None:
-    if not fault.error and not fault.status:
+    if not fault.error and not fault.status and fault.body is None:
         return None
     error = fault.error or ("ratelimited" if fault.status == 429 else "internal_error")
     limited = error in {"ratelimited", "rate_limited"}
     status = fault.status or (429 if limited else 200)
     retry_after = math.ceil(fault.retry_after if fault.retry_after is not None else 1) if limited else None
     return _Answer({"ok": False, "error": error}, status, retry_after)
+
+
+async def _spoilt(request: web.Request, fault: Fault, response: web.Response) -> web.StreamResponse:
+    """The answer as this trouble lets it out: something else, slowly, or its first half."""
+    if fault.body is not None:
+        response = web.Response(status=fault.status or 200, text=fault.body, content_type=fault.content_type)
+    elif fault.status and not fault.error:
+        response = web.Response(status=fault.status, text="<html>upstream error</html>", content_type="text/html")
+    whole = response.body
+    if not isinstance(whole, bytes) or not (fault.pace or fault.drop):
+        return response
+    slow = web.StreamResponse(status=response.status, headers=response.headers)
+    slow.content_length = len(whole)
+    with suppress(ConnectionError):  # whoever asked has gone
+        await slow.prepare(request)
+        for at in range(0, len(whole) // 2 if fault.drop else len(whole), _PIECE):
+            await slow.write(whole[at : at + _PIECE])
+            await asyncio.sleep(fault.pace)
+    return _drop(request) if fault.drop else slow
 
 
 def _drop(request: web.Request) -> web.Response:

@@ -64,8 +64,8 @@ run: $(RUNTIME) ## the bot on real Slack and real Noxus, with the settings of .e
 test: lint $(SDK) ## everything: linters, types, import contracts, all tests, coverage
 	@rm -f .coverage .coverage.*
 	@echo "All tests, in two halves side by side: most of them wait for sockets"
-	@$(call half,2,n-z) >.pytest-2.log 2>&1 & second=$$!; \
-	$(call half,1,a-m); first=$$?; \
+	@$(call half,2,h-z) >.pytest-2.log 2>&1 & second=$$!; \
+	$(call half,1,a-g); first=$$?; \
 	wait $$second; second=$$?; \
 	cat .pytest-2.log; rm -f .pytest-2.log; \
 	exit $$((first + second))
@@ -78,7 +78,7 @@ half = $(BIN)/coverage run --data-file=.coverage.$(1) -m pytest -o cache_dir=.py
 # What decides without input or output is covered branch by branch.
 comma := ,
 empty :=
-PURE_FILES := domain.py errors.py routing.py budget.py signals.py text/*.py slack/events.py slack/addresses.py slack/blocks.py noxus/events.py noxus/profile.py
+PURE_FILES := domain/*.py errors.py routing.py budget.py signals.py text/*.py slack/events.py slack/addresses.py slack/blocks.py noxus/breaker.py noxus/events.py noxus/exchange.py noxus/hearing.py noxus/profile.py
 PURE := $(subst $(empty) ,$(comma),$(addprefix slackbot/,$(PURE_FILES)))
 
 .PHONY: lint
@@ -94,8 +94,12 @@ fmt: $(TESTS) ## format, and fix what can be fixed by itself
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(TESTS) $(SDK) ## delays, calls and cost under load, beside a straightforward bot; files (BENCH=--quick)
+bench: $(TESTS) $(SDK) ## what it bears and costs, how soon it is back, long life (BENCH=--quick, BENCH='soak --help')
 	@exec $(BIN)/python -m tests.bench $(BENCH)
+
+.PHONY: chaos
+chaos: $(TESTS) ## kill the bot at every step of its work and surround it with trouble (CHAOS='kills --quick')
+	@exec $(BIN)/python -m tests.chaos $(CHAOS)
 
 .PHONY: lock
 lock: ## resolve the lock files anew (needs uv)

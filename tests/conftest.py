@@ -9,7 +9,7 @@ from hypothesis import settings
 pytest_plugins = ["tests.databases", "tests.middle", "tests.pages"]
 
 OURS = ("SLACK_", "SLACKBOT_", "NOXUS_", "DATABASE_URL", "LOG_")
-FOR_TESTS = ("SLACKBOT_SDK_PYTHON", "SLACKBOT_REQUIRE_CHROMIUM")
+FOR_TESTS = ("SLACKBOT_SDK_PYTHON", "SLACKBOT_REQUIRE_CHROMIUM", "SLACKBOT_CHAOS")
 
 settings.register_profile("slackbot", deadline=None, print_blob=True)
 settings.load_profile("slackbot")

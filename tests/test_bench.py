@@ -6,17 +6,23 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.bench.figures import Call, Cost, Delays, Reply, Seen, Version, figures, marginal
+from tests.bench import events, overhead
+from tests.bench.events import Accepted
+from tests.bench.figures import Call, Cost, Delays, Reply, Seen, Version, figures, marginal, percentiles, slope
 from tests.bench.files import MB, SIZE, Passage, Way, passage
+from tests.bench.files import text_of as passages_of
 from tests.bench.load import SDK_PYTHON
 from tests.bench.report import Results, text_of
+from tests.databases import Postgres
 from tests.whole_bot import world
 
 ROOT = Path(__file__).parent.parent
@@ -72,33 +78,31 @@ def test_cost_of_a_turn_and_of_a_token() -> None:
     assert marginal((10, 2.0), (110, 12.0), 10) == pytest.approx((0.1, 0.01))
 
 
-def test_the_cost_and_the_overhead_are_in_the_text() -> None:
-    """Below the table stand the cost of a turn and of a token beside the drain's, and the delay before the question."""
+def test_the_cost_is_in_the_text() -> None:
+    """Below the table stand the cost of a turn and of a token beside the drain's."""
     cost = {"replies": 40, "tokens": [200, 2000], "ms_per_turn": 30.0}
     results = Results(
         costs=[
             {**cost, "bot": "slackbot", "us_per_token": 150.0, "memory_kb_per_reply": 99.6},
             {**cost, "bot": "drain", "us_per_token": 100.0, "memory_kb_per_reply": None},
-        ],
-        overhead={"next question": Delays(0.01, 0.02, 0.03)},
+        ]
     )
     lines = text_of(results, 400, 40.0).splitlines()
     assert "Answers of 400 tokens at 40 a second" in lines[0]
     assert any("40 replies at once, limits off, 200 and 2000 tokens each" in line for line in lines)
     assert ["slackbot", "30.0", "150", "1.50", "100"] in [line.split() for line in lines]
     assert ["drain", "30.0", "100", "1.00", "-"] in [line.split() for line in lines]
-    assert lines[-1].split() == ["p50", "10.0", "p95", "20.0", "max", "30.0", "next", "question"]
 
 
 def test_what_files_cost_is_in_the_text() -> None:
-    """Memory and time of files stand beside their goal; alone, where nothing else was measured."""
+    """Memory and time of files stand beside their goal."""
     passages = [Passage("in", 1, SIZE, 3 * MB, 1.25), Passage("out", 2, MB, 0, 2.0)]
-    lines = [line.split() for line in text_of(Results(passages=passages), 400, 40.0).splitlines()]
+    lines = [line.split() for line in passages_of(passages).splitlines()]
     assert lines[-2:] == [
         ["1", "25", "MB", "in", "3.0", "<", "16", "1.25"],
         ["2", "1", "MB", "out", "0.0", "-", "2.00"],
     ]
-    assert lines[1][0] == "Files"
+    assert lines[0][0] == "Files"
 
 
 @pytest.mark.timeout(120)
@@ -114,6 +118,50 @@ async def test_a_file_through_a_fresh_bot(way: Way) -> None:
 def test_percentiles_of_nothing() -> None:
     """Where nothing arrived there is no delay to tell."""
     assert Delays.of([None]) == Delays(None, None, None)
+
+
+def test_percentiles_and_slopes() -> None:
+    """Of a hundred the 99th percentile is the last but none; one point alone has no slope."""
+    assert percentiles(range(100, 0, -1), 0.5, 0.99, 1.0) == (51, 100, 100)
+    assert slope([(1.0, 5.0), (1.0, 7.0)]) == 0.0
+    assert slope([(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)]) == pytest.approx(2.0)
+
+
+@pytest.mark.timeout(120)
+async def test_events_at_once_and_steadily(postgres: Postgres) -> None:
+    """Every event is stored and answered once by two processes, and all figures are there."""
+    url = postgres.create("bench", template="template")
+    found = await events.measure(url, 2, burst=12, rate=20.0, seconds=0.3)
+    postgres.drop("bench")
+    assert [(each.way, each.events, each.stored, each.answered, each.twice) for each in found] == [
+        ("burst", 12, 12, 12, 0),
+        ("stream", 6, 6, 6, 0),
+    ]
+    for each in found:
+        assert 0 < each.acks[0] <= each.acks[1] <= each.acks[2]
+        assert each.accepted_per_second > each.answers_per_second > 0
+        assert len(events.row("postgresql", 2, each)) == len(events.HEADINGS)
+
+
+def test_what_was_lost_or_late_is_marked() -> None:
+    """A row says so when an event was late, lost, or answered twice."""
+    good = Accepted("burst", 10, (0.1, 1.0, 1.0), 99.0, 0, 10, 10, 0, 9.0)
+    assert events.row("sqlite", 1, good)[-1] == "9.0"
+    for bad in ({"acks": (0.1, 1.6, 1.6)}, {"stored": 9}, {"answered": 9}, {"twice": 1}):
+        assert "MISSED" in events.row("sqlite", 1, replace(good, **bad))[-1]
+
+
+async def test_the_delay_before_the_question(tmp_path: Path) -> None:
+    """One question and a follow-up are timed from the event to the request."""
+    found = await overhead.measure(f"sqlite:///{tmp_path / 'bench.db'}", 1)
+    assert [delays.p50 is not None and delays.p50 > 0 for delays in found.values()] == [True, True]
+
+
+def test_a_part_that_is_none(capfd: pytest.CaptureFixture[str]) -> None:
+    """Who names no part of the benchmark is told the parts."""
+    done = subprocess.run([sys.executable, "-m", "tests.bench", "speed"], cwd=ROOT, check=False)
+    assert done.returncode == 1
+    assert "BENCH= begins with one of replies, files, overhead, events" in capfd.readouterr().err
 
 
 async def test_the_simulators_tell_what_is_measured() -> None:
@@ -162,6 +210,7 @@ def nobody_is_left(process: asyncio.subprocess.Process) -> bool:
 
 
 SHORT = (
+    "replies",
     "--threads",
     "2",
     "--tokens",
@@ -172,9 +221,7 @@ SHORT = (
     "on",
     "--patience",
     "20",
-    "--no-overhead",
     "--no-cost",
-    "--no-files",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -109,6 +110,20 @@ class Seen:
     seconds: float
 
 
+def percentiles(values: Iterable[float], *shares: float) -> tuple[float, ...]:
+    """The values below which these shares of them lie."""
+    ordered = sorted(values)
+    return tuple(ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in shares)
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """How steeply the line rises that fits the points best; 0 where there are too few."""
+    if len({x for x, _ in points}) < 2:
+        return 0.0
+    xs, ys = zip(*points, strict=True)
+    return statistics.linear_regression(xs, ys).slope
+
+
 @dataclass(frozen=True, slots=True)
 class Delays:
     """Seconds; None where nothing arrived."""
@@ -120,10 +135,8 @@ class Delays:
     @staticmethod
     def of(values: Iterable[float | None]) -> Delays:
         """The percentiles of those that are there."""
-        ordered = sorted(value for value in values if value is not None)
-        if not ordered:
-            return Delays(None, None, None)
-        return Delays(*(ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in (0.5, 0.95, 1.0)))
+        ordered = [value for value in values if value is not None]
+        return Delays(*percentiles(ordered, 0.5, 0.95, 1.0)) if ordered else Delays(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import hashlib
 import random
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tests.bench.load import OURS, READY_SECONDS, World, command_of, connected, services, wait_until, warm_up, weigh
 from tests.bench.processes import Process, memory_bytes, started
+from tests.bench.report import Row, seconds, table
+from tests.chaos.report import say
 
 Way: TypeAlias = Literal["in", "out"]
 
@@ -21,6 +25,7 @@ SIZE = 25 * MB
 GOALS_MB = {1: 16, 4: 40}
 """Of extra memory, by the number of files at the same time."""
 LOOK_SECONDS, WEIGH_SECONDS, PATIENCE = 0.1, 0.01, 120.0
+PASSAGES: tuple[tuple[Way, int], ...] = (("in", 1), ("in", 4), ("out", 1), ("out", 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +105,22 @@ async def _compare(world: World, process: Process, contents: list[bytes]) -> Non
         got = sorted(file["sha256"] for request in await response.json() for file in request["files"])
     if got != sorted(hashlib.sha256(content).hexdigest() for content in contents):
         raise process.broken("sent something else than was uploaded")
+
+
+def text_of(passages: Sequence[Passage]) -> str:
+    """For people."""
+    rows: list[Row] = [("files", "of", "way", "extra MB", "goal MB", "seconds")]
+    for each in passages:
+        goal = "-" if each.goal_mb is None else f"< {each.goal_mb}"
+        size, extra = f"{each.size / MB:.0f} MB", f"{each.extra_bytes / MB:.1f}"
+        rows.append((str(each.files), size, each.way, extra, goal, seconds(each.seconds)))
+    head = "Files through the bot, each in a thread of its own: memory beyond what it held before"
+    return f"{head}\n\n{table(rows)}"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Measure each way and print."""
+    parser = argparse.ArgumentParser(prog="make bench BENCH=files", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one file at a time only")
+    ways = [each for each in PASSAGES if each[1] == 1 or not parser.parse_args(argv).quick]
+    say(text_of([asyncio.run(passage(way, count)) for way, count in ways]))

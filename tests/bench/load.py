@@ -99,9 +99,9 @@ class World:
 
 
 @asynccontextmanager
-async def services(folder: Path, *, limits: bool) -> AsyncIterator[World]:
-    """A Slack and a Noxus, each in a process of its own."""
-    slack_command = python("-m", "slackbot.simulator.slack", *([] if limits else ["--no-limits"]))
+async def services(folder: Path, *more: str, limits: bool) -> AsyncIterator[World]:
+    """A Slack and a Noxus, each in a process of its own; ``more`` are further options of the Slack."""
+    slack_command = python("-m", "slackbot.simulator.slack", *([] if limits else ["--no-limits"]), *more)
     noxus_command = python("-m", "slackbot.simulator.noxus")
     async with AsyncExitStack() as stack:
         slack = await stack.enter_async_context(started("simulated Slack", slack_command, folder))
@@ -179,10 +179,10 @@ async def _measure(world: World, process: Process, load: Load, people: list[str]
     return Seen(load.replies * load.tokens, tuple(await _replies(world, questions)), calls, cost, seconds)
 
 
-async def connected(world: World) -> bool:
-    """Whether the bot listens to Slack."""
+async def connected(world: World, bots: int = 1) -> bool:
+    """Whether every bot listens to Slack."""
     async with world.slack.get("/sim/world") as response:
-        return bool((await response.json())["connections"])
+        return int((await response.json())["connections"]) >= bots
 
 
 async def _populate(world: World, load: Load) -> tuple[list[str], list[str]]:

@@ -116,6 +116,24 @@ def memory_bytes(pid: int) -> int:
     return 1024 * int(_ps(pid, "rss"))
 
 
+def descriptors(pid: int) -> list[str]:
+    """What a process has open; empty on a system that does not tell."""
+    found = []
+    for each in (_PROC / str(pid) / "fd").glob("*"):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.append(str(each.readlink()))
+    return found
+
+
+def connected_to(pid: int, opened: Sequence[str]) -> list[int]:
+    """The remote ports of those of a process's descriptors that are TCP connections."""
+    if not opened:
+        return []
+    inodes = {each.removeprefix("socket:[").removesuffix("]") for each in opened if each.startswith("socket:[")}
+    rows = [line.split() for line in (_PROC / str(pid) / "net" / "tcp").read_text(encoding="ascii").splitlines()[1:]]
+    return [int(row[2].rpartition(":")[2], 16) for row in rows if row[9] in inodes]
+
+
 def _ps(pid: int, column: str) -> str:
     done = subprocess.run(["ps", "-o", f"{column}=", "-p", str(pid)], capture_output=True, text=True, check=True)
     return done.stdout.strip()

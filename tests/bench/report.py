@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.bench.figures import Delays, Figures
-from tests.bench.files import MB, Passage
 
 BAR = 30
 
@@ -102,25 +101,15 @@ class Results:
     rows: list[Row] = field(default_factory=lambda: list(HEADINGS))
     runs: list[dict[str, Any]] = field(default_factory=list)
     costs: list[dict[str, Any]] = field(default_factory=list)
-    overhead: dict[str, Delays] = field(default_factory=dict)
-    passages: list[Passage] = field(default_factory=list)
 
 
 def text_of(results: Results, tokens: int, rate: float) -> str:
     """Everything found, for people."""
     lines = [EXPLAINED.format(tokens=tokens, rate=rate), table(results.rows)]
-    if results.passages and not results.runs:
-        lines = []
     if results.costs:
         (short, long), replies = results.costs[0]["tokens"], results.costs[0]["replies"]
         lines += ["", f"Processor time, {replies} replies at once, limits off, {short} and {long} tokens each"]
         lines += ["", table(_cost_rows(results.costs))]
-    if results.overhead:
-        lines += ["", "Event delivered -> question at Noxus, milliseconds, one at a time"]
-        lines += [f"  {milliseconds(delays)}  {name}" for name, delays in results.overhead.items()]
-    if results.passages:
-        lines += ["", "Files through the bot, each in a thread of its own: memory beyond what it held before"]
-        lines += ["", table(_passage_rows(results.passages))]
     return "\n".join(lines)
 
 
@@ -131,15 +120,6 @@ def _cost_rows(costs: list[dict[str, Any]]) -> list[Row]:
         memory = cost["memory_kb_per_reply"]
         numbers = (f"{cost['ms_per_turn']:.1f}", f"{cost['us_per_token']:.0f}", f"{cost['us_per_token'] / drained:.2f}")
         rows.append((cost["bot"], "", "", *numbers, "-" if memory is None else f"{memory:.0f}"))
-    return rows
-
-
-def _passage_rows(passages: list[Passage]) -> list[Row]:
-    rows: list[Row] = [("files", "of", "way", "extra MB", "goal MB", "seconds")]
-    for each in passages:
-        goal = "-" if each.goal_mb is None else f"< {each.goal_mb}"
-        size, extra = f"{each.size / MB:.0f} MB", f"{each.extra_bytes / MB:.1f}"
-        rows.append((str(each.files), size, each.way, extra, goal, seconds(each.seconds)))
     return rows
 
 

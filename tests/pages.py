@@ -53,14 +53,14 @@ def markdown(text: str) -> list[dict[str, Any]]:
     return [{"type": "markdown", "text": text}]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """One Chromium for all tests here."""
+    """One Chromium for all tests of a run: it takes seconds to start."""
     async with chromium() as browser:
         yield browser
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def sim() -> AsyncIterator[SlackSimulator]:
     """A workspace that answers at once and forgives any pace."""
     sim = SlackSimulator(latency=0, enforce_limits=False)
@@ -69,13 +69,13 @@ async def sim() -> AsyncIterator[SlackSimulator]:
     await sim.stop()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def bot(sim: SlackSimulator) -> AsyncWebClient:
     """The hands of a bot that does what the test says."""
     return AsyncWebClient(token=sim.bot_token, base_url=sim.api_url)
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser, sim: SlackSimulator) -> AsyncIterator[Page]:
     """The page, open as Ada; anything it complains about in the console fails the test."""
     context = await browser.new_context(viewport=WIDE)

@@ -123,7 +123,7 @@ async def test_noxus_refusing_is_one_sentence_and_retry_helps(
         assert [m.ts for m in slack.messages(general, root) if m.user == slack.bot_user_id] == [failed.ts]
 
 
-@pytest.mark.parametrize("text", ["/fail", "/cut", "/timeout"])
+@pytest.mark.parametrize("text", ["/fail", "/timeout"])
 async def test_an_answer_that_breaks_ends_visibly(acme: World, url: str, text: str) -> None:
     """A run that fails midway leaves what it said, one sentence and a button."""
     slack = acme.slack

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,21 @@ def run(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProce
         timeout=30,
         check=False,
     )
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command within this process, on a database in a folder of its own: exit code and what it prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///bot.db")
+
+    def run_here(*arguments: str) -> tuple[int, str, str]:
+        code = cli.main(arguments)
+        return code, *capsys.readouterr()
+
+    return run_here
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,19 +157,16 @@ def test_migrate(tmp_path: Path) -> None:
     assert (tmp_path / "new.db").stat().st_size > 0
 
 
-def test_feedback(tmp_path: Path) -> None:
+def test_feedback(tmp_path: Path, here: Callable[..., tuple[int, str, str]]) -> None:
     """It needs no tokens, says how to make a database that is not there, and lists what one holds."""
-    url = "sqlite:///bot.db"
     for revision in (None, "0001"):
         if revision:
             upgrade(f"sqlite:///{tmp_path / 'bot.db'}", revision)
-        done = run("feedback", cwd=tmp_path, DATABASE_URL=url)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == f"slackbot: {url} lacks the tables of this version: run slackbot migrate\n"
+        lacking = "slackbot: sqlite:///bot.db lacks the tables of this version: run slackbot migrate\n"
+        assert here("feedback") == (1, "", lacking)
         assert (tmp_path / "bot.db").exists() is bool(revision)
     upgrade(f"sqlite:///{tmp_path / 'bot.db'}")
-    done = run("feedback", cwd=tmp_path, DATABASE_URL=url)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "no feedback\n", "")
+    assert here("feedback") == (0, "no feedback\n", "")
     asyncio.run(_rated(f"sqlite:///{tmp_path / 'bot.db'}", 3))
     for arguments, lines, words in (
         ((), 5, "3 listed: 2 good, 1 bad"),
@@ -161,19 +174,17 @@ def test_feedback(tmp_path: Path) -> None:
         (("--since", "2020-01-01", "--json"), 3, '"opinion": "bad"'),
         (("--since", "2999-01-01", "--json"), 0, ""),
     ):
-        done = run("feedback", *arguments, cwd=tmp_path, DATABASE_URL=url)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert len(done.stdout.splitlines()) == lines
-        assert words in done.stdout
+        code, output, complaints = here("feedback", *arguments)
+        assert (code, complaints) == (0, "")
+        assert len(output.splitlines()) == lines
+        assert words in output
 
 
-def test_handovers(tmp_path: Path) -> None:
+def test_handovers(tmp_path: Path, here: Callable[..., tuple[int, str, str]]) -> None:
     """It needs no tokens, lists, shows one and says when there is none."""
-    url = "sqlite:///bot.db"
-    assert "run slackbot migrate" in run("handovers", cwd=tmp_path, DATABASE_URL=url).stderr
+    assert "run slackbot migrate" in here("handovers")[2]
     upgrade(f"sqlite:///{tmp_path / 'bot.db'}")
-    done = run("handovers", cwd=tmp_path, DATABASE_URL=url)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "no handovers\n", "")
+    assert here("handovers") == (0, "no handovers\n", "")
     asyncio.run(_taken(f"sqlite:///{tmp_path / 'bot.db'}", 3))
     for arguments, lines, words in (
         ((), 5, "3 listed: 3 open"),
@@ -181,12 +192,11 @@ def test_handovers(tmp_path: Path) -> None:
         (("--since", "2999-01-01", "--json"), 0, ""),
         (("2",), 14, "take_over"),
     ):
-        done = run("handovers", *arguments, cwd=tmp_path, DATABASE_URL=url)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert len(done.stdout.splitlines()) == lines
-        assert words in done.stdout
-    done = run("handovers", "9", cwd=tmp_path, DATABASE_URL=url)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "slackbot: there is no handover 9\n")
+        code, output, complaints = here("handovers", *arguments)
+        assert (code, complaints) == (0, "")
+        assert len(output.splitlines()) == lines
+        assert words in output
+    assert here("handovers", "9") == (1, "", "slackbot: there is no handover 9\n")
 
 
 async def _taken(url: str, handovers: int) -> None:

@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import expect
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
 
-from tests.browser import chromium
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,10 +50,16 @@ async def demo(folder: Path) -> AsyncIterator[str]:
     assert b"Traceback" not in errors, errors.decode()
 
 
-async def test_mention_growing_answer_follow_up_and_dm(tmp_path: Path) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def address(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """One demo for the tests that make no trouble: to start and end it takes seconds."""
+    async with demo(tmp_path_factory.mktemp("demo")) as address:
+        yield address
+
+
+async def test_mention_growing_answer_follow_up_and_dm(address: str, browser: Browser) -> None:
     """Mention the bot, watch the answer grow in a thread, follow up without a mention, write to it directly."""
-    async with demo(tmp_path) as address, chromium() as browser:
-        page = await browser.new_page()
+    async with await browser.new_page() as page:
         await page.goto(address)
         thread = page.locator("#thread")
         await page.locator("#main-composer-input").press_sequentially("@ag")
@@ -80,10 +88,9 @@ async def test_mention_growing_answer_follow_up_and_dm(tmp_path: Path) -> None:
         await expect(thread.locator(".from-bot .body").last).to_contain_text("Just between us.", timeout=10_000)
 
 
-async def test_a_failure_can_be_retried_in_the_page(tmp_path: Path) -> None:
+async def test_a_failure_can_be_retried_in_the_page(address: str, browser: Browser) -> None:
     """A broken answer keeps its text, shows one sentence, and its Retry button works."""
-    async with demo(tmp_path) as address, chromium() as browser:
-        page = await browser.new_page()
+    async with await browser.new_page() as page:
         await page.goto(address)
         await page.locator("#direct").get_by_role("button", name="agent", exact=True).click()
         await page.locator("#main-composer-input").fill("/fail")
@@ -97,10 +104,9 @@ async def test_a_failure_can_be_retried_in_the_page(tmp_path: Path) -> None:
         await expect(thread.locator(".from-bot")).to_have_count(1)
 
 
-async def test_the_drawer_shows_what_happens_and_makes_trouble(tmp_path: Path) -> None:
+async def test_the_drawer_shows_what_happens_and_makes_trouble(tmp_path: Path, browser: Browser) -> None:
     """Events, calls and the agent's stream are seen live; troubles are survived."""
-    async with demo(tmp_path) as address, chromium() as browser:
-        page = await browser.new_page()
+    async with demo(tmp_path) as address, await browser.new_page() as page:
         await page.goto(address)
         await page.get_by_role("button", name="What the bot does").click()
         lines, answers = page.locator("#traffic .line"), page.locator("#thread .from-bot .body")

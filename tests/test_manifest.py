@@ -197,8 +197,7 @@ async def everything(both: World) -> None:
     """Use every feature, in every kind of conversation."""
     slack = both.slack
     talks = (in_channel(both, name) for name in ("general", "secret-project", "mpim"))
-    await asyncio.gather(*talks, in_private(both), busy(both))
-    await helped(both)
+    await asyncio.gather(*talks, in_private(both), busy(both), helped(both))
     both.noxus.faults.add(path="create", times=1, status=503)
     general = slack.channels["random"]
     root = await slack.say(slack.users["ada"], general, f"<@{slack.bot_user_id}> /say After all.")
@@ -290,10 +289,8 @@ async def test_the_manifest_is_enough_and_not_too_much(url: str) -> None:
 @pytest.mark.parametrize(
     "declined",
     [
-        ["users:read"],
-        ["files:read", "reactions:write"],
-        ["chat:write.customize", "commands", "usergroups:read"],
-        ["channels:read", "files:write", "groups:read", "mpim:history"],
+        ["channels:read", "chat:write.customize", "files:write", "reactions:write", "usergroups:read"],
+        ["commands", "files:read", "groups:read", "mpim:history", "users:read"],
         SCOPES["bot_optional"],
     ],
     ids=str,

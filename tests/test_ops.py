@@ -94,6 +94,13 @@ async def test_ready(ops: Ops, *, connected: bool, database: Any, stopping: bool
     assert (await ask(ops.port, "/healthz"))[0] == 200
 
 
+async def test_a_dead_agent_is_named_and_no_reason_to_leave(ops: Ops) -> None:
+    """Where Noxus does not answer, another replica would do no better: events still come here."""
+    ops.watch(lambda: True, well, lambda: True)
+    told = {"ready": True, "missing": [], "troubles": ["the agent does not answer"]}
+    assert await ask(ops.port, "/readyz") == (200, told)
+
+
 @pytest.mark.parametrize("transport", ["socket", "http"])
 async def test_the_life_of_a_bot(acme: World, tmp_path: Path, transport: str) -> None:
     """Ready when events can arrive, no longer while the last answers are given, gone at the end."""

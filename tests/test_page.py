@@ -14,7 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slackbot.simulator.slack import SlackSimulator
 from tests.pages import CONTRAST, NAMELESS, WIDE, markdown
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 AGENT = "@agent"
 RETRY: list[dict[str, Any]] = [

@@ -20,7 +20,7 @@ from slackbot.simulator.slack import SlackSimulator
 from slackbot.slack.blocks import build
 from tests.pages import CONTRAST, NAMELESS, WIDE
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 Json = dict[str, Any]
 
@@ -155,7 +155,7 @@ class Scripted:
         return [body for body in self.got if body["type"] == kind][-1]
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def script(sim: SlackSimulator, bot: AsyncWebClient) -> AsyncIterator[Scripted]:
     """The scripted bot, connected."""
     scripted = Scripted(sim, bot)

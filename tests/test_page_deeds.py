@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from slackbot.simulator.slack import SlackSimulator
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 DROP = """
 (zone) => {

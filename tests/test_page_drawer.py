@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slackbot.simulator.slack import Line, SlackSimulator
 from tests.pages import CONTRAST, NAMELESS, WIDE, markdown
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def open_drawer(page: Page) -> None:

@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slackbot.simulator.slack import SlackSimulator
 from tests.pages import CONTRAST, NAMELESS, markdown
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # What a file manager, a spreadsheet and a screenshot put on the clipboard, and what is dropped where.
 PASTE = """

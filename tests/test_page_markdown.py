@@ -13,14 +13,13 @@ import pytest
 import pytest_asyncio
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
-from playwright.async_api import Page, Route
+from playwright.async_api import Browser, Page, Route
 
 import slackbot.simulator
-from tests.browser import chromium
 
 PAGE = Path(slackbot.simulator.__file__).parent / "slack" / "page"
 ORIGIN = "http://page.test/"
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 TASK = {"[ ] ": False, "[x] ": True, "[X] ": True}
 NAMES = {"strong": "strong", "em": "em", "s": "s", "blockquote": "blockquote", "bullet_list": "ul"}
 
@@ -241,8 +240,8 @@ def comparable(pieces: Any) -> Any:
             return pieces
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def page() -> AsyncIterator[Page]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def page(browser: Browser) -> AsyncIterator[Page]:
     """A blank page that may import the page's modules."""
 
     async def serve(route: Route) -> None:
@@ -252,8 +251,7 @@ async def page() -> AsyncIterator[Page]:
         else:
             await route.fulfill(body="<!doctype html><title>empty</title>", content_type="text/html")
 
-    async with chromium() as browser:
-        page = await browser.new_page()
+    async with await browser.new_page() as page:
         await page.route(f"{ORIGIN}**", serve)
         await page.goto(ORIGIN)
         yield page

@@ -78,6 +78,8 @@ BOB_WROTE_SINCE = replace(ANSWERED_ADA, others_wrote_since=True)
 QUIET = replace(ANSWERED_ADA, conversation=replace(CONVERSATION, mention_only=True))
 QUIET_FROM_THE_START = replace(KNOWN, conversation=replace(CONVERSATION, mention_only=True))
 EAGER = replace(ANSWERED_ADA, asks_last_minute=20)
+THREAD_FULL = replace(ANSWERED_ADA, waiting_here=20)
+BUSY, BUSY_TEAM = replace(ANSWERED_ADA, running_of_author=10), replace(ANSWERED_ADA, running_in_team=9)
 REQUESTED = replace(
     ANSWERED_ADA,
     handover=Handover(1, CONVERSATION, HandoverState.REQUESTED, HandoverReason.USER, ADA, None, 0.0),
@@ -91,9 +93,13 @@ ONLY_C2 = Rules(allowed_channels=frozenset({"C2"}))
 ONLY_C1 = Rules(allowed_channels=frozenset({"C1"}))
 ONLY_BOB = Rules(allowed_users=frozenset({BOB}))
 NO_LIMIT = Rules(turns_per_user_per_minute=0)
+SMALL_TEAM = Rules(running_per_team=9)
+NO_BOUNDS = Rules(running_per_user=0, waiting_per_thread=0, waiting_per_user=0, waiting_per_team=0)
 HUMANS = Rules(human_phrases=frozenset({"human", "i want to talk to a human"}))
 STEPS_BACK = Rules(step_back_on_mention=True, followups=Followups.ALWAYS)
 
+TOLD = Ignore("told often enough")
+USER_FULL, TEAM_FULL = Say(Notice.USER_FULL), Say(Notice.TEAM_FULL)
 BY_WORDS, BY_MENTION = CallHuman(HandoverReason.USER), CallHuman(HandoverReason.MENTION)
 HAND_BACK, RESOLVE, CALL_OFF = Order(Move.HAND_BACK), Order(Move.RESOLVE), Order(Move.CALL_OFF)
 
@@ -180,6 +186,21 @@ TABLE: list[tuple[str, InboundMessage, ThreadFacts, Rules, Decision]] = [
     ("too many in a DM", dm("hello"), EAGER, AUTO, Say(Notice.TOO_MANY_TURNS)),
     ("no limit", said("<@UBOT> hello"), EAGER, NO_LIMIT, RunTurn()),
     ("talk is not refused in words", said("hello"), UNKNOWN, ONLY_C2, NOT_ADDRESSED),
+    # --- bounds ---
+    ("too many wait in the thread", reply("and?"), THREAD_FULL, AUTO, Say(Notice.THREAD_FULL)),
+    ("new waits in it as well", dm("new"), THREAD_FULL, FLAT, Say(Notice.THREAD_FULL)),
+    ("a command does not", reply("<@UBOT> quiet"), THREAD_FULL, AUTO, Say(Notice.QUIET, mention_only=True)),
+    ("too many of the author's wait", reply("and?"), replace(ANSWERED_ADA, waiting_of_author=50), AUTO, USER_FULL),
+    ("too many of the team's wait", reply("and?"), replace(ANSWERED_ADA, waiting_in_team=5_000), AUTO, TEAM_FULL),
+    ("one less is not too many", reply("and?"), replace(ANSWERED_ADA, waiting_of_author=49), AUTO, RunTurn()),
+    ("no bounds", reply("and?"), THREAD_FULL, NO_BOUNDS, RunTurn()),
+    ("later, with ten in progress", reply("and?"), BUSY, AUTO, RunTurn(later=True)),
+    ("or as many of the team", reply("and?"), BUSY_TEAM, SMALL_TEAM, RunTurn(later=True)),
+    ("which has no bound by itself", reply("and?"), BUSY_TEAM, AUTO, RunTurn()),
+    ("now, without that bound", reply("and?"), BUSY, NO_BOUNDS, RunTurn()),
+    ("told often enough", said("<@UBOT>"), replace(UNKNOWN, notices_last_minute=10), AUTO, TOLD),
+    ("also about a bound", reply("and?"), replace(THREAD_FULL, notices_last_minute=10), AUTO, TOLD),
+    ("which hinders no question", dm("hello"), replace(UNKNOWN, notices_last_minute=10), AUTO, RunTurn()),
     # --- asking for a human ---
     ("human, to the bot", reply("<@UBOT> human"), ANSWERED_ADA, HUMANS, BY_WORDS),
     ("as a first word", said("<@UBOT> Human!"), UNKNOWN, HUMANS, BY_WORDS),
@@ -230,6 +251,12 @@ def test_who_gets_an_answer(message: InboundMessage, facts: ThreadFacts, rules: 
     """Each row is a sentence about the product."""
     assert not_for_us(message, ME, rules) is None
     assert decide(message, facts, ME, rules) == expected
+
+
+def test_a_question_to_a_full_process_is_for_later() -> None:
+    """It is asked all the same; what is no question is no matter of that."""
+    assert decide(dm("hello"), UNKNOWN, ME, AUTO, full=True) == RunTurn(later=True)
+    assert decide(dm(""), UNKNOWN, ME, AUTO, full=True) == Say(Notice.GREETING)
 
 
 @pytest.mark.parametrize(

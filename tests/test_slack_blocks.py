@@ -173,13 +173,24 @@ def test_the_largest_card(sign: str) -> None:
 
 def test_who_speaks() -> None:
     """Where Slack does not show it, a human's name stands above the words, and before them where there is only text."""
-    body = Body("It is **on its way**.", speaker=Person("U0OLGA", "Olga *P.*\n<!here>"))
+    body = Body(quoted="It is *on its way* &amp; <https://a.example|here>.", speaker=Person("U1", "Olga *P.*\n<!here>"))
     text, blocks = build(body)
-    assert text == "Olga P. &lt;!here&gt;: It is on its way."
-    assert [block["type"] for block in blocks] == ["context", "markdown"]
+    assert text == "Olga P. &lt;!here&gt;: It is on its way &amp; here (https://a.example)."
+    assert [(block["type"], block.get("block_id")) for block in blocks] == [("context", "speaker"), ("section", None)]
     assert blocks[0]["elements"][0]["text"] == "*Olga P. &lt;!here&gt;*"
-    assert plain_body(body) == "*Olga P. &lt;!here&gt;:* It is **on its way**."
+    assert blocks[1]["text"] == {"type": "mrkdwn", "text": body.quoted, "verbatim": True}
+    assert plain_body(body) == f"*Olga P. &lt;!here&gt;:* {body.quoted}"
     assert build(Body("Yes.", speaker=Person("U0", "*")))[0] == "?: Yes."
+
+
+def test_long_words_of_a_person_stay_open() -> None:
+    """They go into several sections, none of which Slack may fold; more than a message holds is refused."""
+    _, blocks = build(Body(quoted="\n".join(["a line"] * 1_000), notice="shared: a.png", speaker=Person("U1", "Olga")))
+    check_blocks(blocks)
+    assert [block["type"] for block in blocks] == ["context", *["section"] * 3, "context"]
+    assert all(block["expand"] is True for block in blocks[1:4])
+    with pytest.raises(BodyRefused):
+        build(Body(quoted="x" * 9_001))
 
 
 def test_a_private_question() -> None:

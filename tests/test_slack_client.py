@@ -306,6 +306,22 @@ async def test_a_lost_post_is_sent_again(world: World, fault: dict[str, str]) ->
     assert world.shown(thread) == ["once"]
 
 
+async def test_a_lost_post_is_looked_for_before_it_is_sent_again(world: World) -> None:
+    """While no answer of Slack's arrives at all, a post is not repeated, by whichever call and however often."""
+    thread = await world.thread()
+    world.slack.faults.add(method="chat.postMessage", drop="after", times=1)
+    lost = world.slack.faults.add(method="conversations.replies", drop="after", times=None)
+    for _ in range(3):
+        with pytest.raises(ChatUnavailable):
+            await world.chat.post(thread, lambda: Body("once"), PartRef(7, 0))
+    lost.times = 0
+    ts = await world.chat.post(thread, lambda: Body("in other words"), PartRef(7, 0))
+    assert world.shown(thread) == ["in other words"]
+    assert [part.ts for part in await world.chat.find_parts(thread, 7)] == [ts]
+    await world.chat.post(thread, lambda: Body("again"), PartRef(7, 0))
+    assert world.shown(thread) == ["in other words", "again"]
+
+
 async def test_what_cannot_be_found_again_is_not_sent_again(world: World) -> None:
     """Without metadata, or without a way to look for it, a second try might be a second message."""
     thread = await world.thread()
@@ -420,21 +436,22 @@ OLGA = Person("U0000OLGA", "Olga " * 30, picture="https://pictures.example/olga"
 async def test_a_message_under_a_persons_name(world: World) -> None:
     """It has the person's name and picture, which an edit leaves alone; as text alone it has them, too."""
     thread = await world.thread()
-    ts = await world.chat.post(thread, lambda: Body("On its **way**.", speaker=OLGA), PartRef(7, 0))
-    await world.chat.edit(thread, ts, Body("On its way, *really*.", speaker=OLGA))
+    ts = await world.chat.post(thread, lambda: Body(quoted="On its _way_.", speaker=OLGA), PartRef(7, 0))
+    await world.chat.edit(thread, ts, Body(quoted="On its way, *really*.", notice="shared: map.png", speaker=OLGA))
     world.slack.faults.add(method="chat.postMessage", error="invalid_blocks")
-    await world.chat.post(thread, lambda: Body("Hello.", speaker=Person("U0000OLGA", "Olga")))
+    await world.chat.post(thread, lambda: Body(quoted="Hello &amp; bye.", speaker=Person("U0000OLGA", "Olga")))
     one, other = world.slack.messages(thread.channel_id, thread.root_ts)[1:]
-    assert (one.username, one.icon_url, one.shown) == (OLGA.name[:80], OLGA.picture, "On its way, *really*.")
-    assert [block["type"] for block in one.blocks] == ["markdown"]
-    assert (other.username, other.icon_url, other.text) == ("Olga", None, "Hello.")
+    assert (one.username, one.icon_url) == (OLGA.name[:80], OLGA.picture)
+    assert [block["type"] for block in one.blocks] == ["section", "context"]
+    assert one.blocks[0]["text"]["text"] == "On its way, *really*."
+    assert (other.username, other.icon_url, other.text) == ("Olga", None, "Hello &amp; bye.")
     edit = next(call.args for call in world.slack.calls if call.method == "chat.update")
     assert "username" not in edit
-    assert await world.chat.find_parts(thread, 7) == [PartRecord(0, ts)]
+    assert [(part.index, part.ts) for part in await world.chat.find_parts(thread, 7)] == [(0, ts)]
     said = await world.chat.history(thread, before_ts="9999999999.0", limit=50)
     assert [(remark.text, remark.from_agent) for remark in said[1:]] == [
         ("On its way, *really*.", False),
-        ("Hello.", False),
+        ("Hello &amp; bye.", False),
     ]
 
 
@@ -442,13 +459,19 @@ async def test_a_name_that_slack_may_not_show(caplog: pytest.LogCaptureFixture) 
     """Without its scope the name stands above the words, and the log names the scope once."""
     async with a_world(Grants(scopes={"chat:write", "channels:history"})) as world:
         thread = await world.thread()
-        await world.chat.post(thread, lambda: Body("Hello.", speaker=Person("U0000OLGA", "Olga")))
-        ts = await world.chat.post(thread, lambda: Body("On its way.", speaker=Person("U0000OLGA", "Olga")))
-        await world.chat.edit(thread, ts, Body("It is there.", speaker=Person("U0000OLGA", "Olga")))
+        olga = Person("U0000OLGA", "Olga")
+        await world.chat.post(thread, lambda: Body(quoted="Hello.", speaker=olga))
+        ts = await world.chat.post(thread, lambda: Body(quoted="On its way.", speaker=olga))
+        await world.chat.edit(thread, ts, Body(quoted="It is there.", speaker=olga))
         messages = world.slack.messages(thread.channel_id, thread.root_ts)[1:]
         assert [message.text for message in messages] == ["Olga: Hello.", "Olga: It is there."]
-        assert blocks_of(world, thread) == [["context", "markdown"]] * 2
+        assert blocks_of(world, thread) == [["context", "section"]] * 2
         assert {message.username for message in messages} == {None}
+        said = await world.chat.history(thread, before_ts="9999999999.0", limit=50)
+        assert [(remark.name, remark.text, remark.from_operator) for remark in said[1:]] == [
+            ("Olga", "Hello.", True),
+            ("Olga", "It is there.", True),
+        ]
     scopes = [record.__dict__["scope"] for record in caplog.records if record.msg == "scope.missing"]
     assert scopes.count("chat:write.customize") == 1
 
@@ -462,8 +485,19 @@ async def test_the_session(world: World) -> None:
     for status in SessionStatus:
         await world.chat.set_session(thread, status)
         assert world.slack.session(thread.channel_id, thread.root_ts) == status
-    await world.chat.set_session(ThreadKey(thread.team_id, world.slack.dm("ada"), FLAT_ROOT), SessionStatus.CLOSED)
+    flat = ThreadKey(thread.team_id, world.slack.dm("ada"), FLAT_ROOT)
+    assert not await world.chat.set_session(flat, SessionStatus.CLOSED)
     assert world.calls("agents.sessions.setStatus") == len(SessionStatus)
+
+
+async def test_no_slot_for_a_session(world: World) -> None:
+    """That the agent works is not worth a wait; that it is done must be shown."""
+    thread = await world.thread()
+    for _ in range(50):
+        assert await world.chat.set_session(thread, SessionStatus.PROCESSING)
+    assert not await world.chat.set_session(thread, SessionStatus.PROCESSING)
+    assert await world.chat.set_session(thread, SessionStatus.ACTIVE)
+    assert world.slack.session(thread.channel_id, thread.root_ts) == SessionStatus.ACTIVE
 
 
 @pytest.mark.parametrize("error", ["not_authorized", "unknown_method"])
@@ -472,7 +506,7 @@ async def test_an_app_without_sessions(world: World, error: str) -> None:
     thread = await world.thread()
     world.slack.faults.add(method="agents.sessions.setStatus", error=error, times=None)
     for _ in range(3):
-        await world.chat.set_session(thread, SessionStatus.SUSPENDED)
+        assert not await world.chat.set_session(thread, SessionStatus.SUSPENDED)
     assert world.calls("agents.sessions.setStatus") == 1
     world.clock.time += 3_601
     await world.chat.set_session(thread, SessionStatus.SUSPENDED)

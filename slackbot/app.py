@@ -47,6 +47,8 @@ from slackbot.worker import Worker, WorkerSettings
 log = logging.getLogger(__name__)
 
 TIDYING_SECONDS = 3.0
+LEFT_SECONDS = 900.0
+"""Answers that ended so long ago may still have something to be tidied at the start."""
 FAREWELL_SECONDS = 10.0
 """After the deadline, interrupted replies get so long to show their last text and the Retry button."""
 
@@ -107,6 +109,9 @@ async def serve(
         )
         stack.push_async_callback(agent.aclose)
         middle = _middle(settings, store, chat, agent, installations, budget, open_replies, standing)
+        for thread, ts, turn_id, attempt in await store.parts_left(LEFT_SECONDS):
+            # Whoever wrote them may have died with a Stop button still to be taken off.
+            middle.tidying.later(thread, ts, None, turn_id, attempt)
         server = _server(settings, web, Gate(web, installations, middle.intake.take))
         await _connect(server)
         ops.watch(lambda: server.is_connected, store.counts, lambda: agent.is_down)

@@ -224,6 +224,22 @@ async def test_parts_are_kept_in_order_and_replaced(store: Store) -> None:
     assert await store.parts(turn.id) == [PartRecord(0, ts(2))]
 
 
+async def test_parts_that_an_answer_left_are_found_for_a_while(store: Store) -> None:
+    """All but the last one, of what has ended: of a running answer somebody else takes care."""
+    await accept(store, message(1))
+    turn = await claimed(store)
+    for index in range(3):
+        await store.record_part(turn.id, PartRecord(index, ts(2 + index)))
+    assert await store.parts_left(60) == []
+    await store.finish(turn.id, "me")
+    left = await store.parts_left(60)
+    assert sorted(left, key=lambda part: part[1]) == [
+        (turn.thread, ts(2), turn.id, 1),
+        (turn.thread, ts(3), turn.id, 1),
+    ]
+    assert await store.parts_left(-1) == []
+
+
 async def test_counts_tell_what_waits_and_what_runs(store: Store) -> None:
     """Done, failed and context rows are no work."""
     for at in range(3):

@@ -112,7 +112,7 @@ class Recovery:
         self._looks = looks
         self._sleep = sleep
         self._now = asyncio.get_running_loop().time
-        self._began = self._heard_at = self._now()
+        self._began = self._heard_at = self._attached_at = self._now()
         self._held: list[AgentEvent] = []
         """What was heard before it was known whether it is about our message."""
         self._failure: AgentError | None = None
@@ -167,9 +167,13 @@ class Recovery:
     async def _rest(self, signs: int) -> None:
         if self._hearing.signs > signs:
             self._pause, self._quiet, self._heard_at = PAUSE, min(QUIET_SECONDS, self._patience.idle), self._now()
-        elif not self._listens:
-            await self._sleep(self._pause)
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            if self._now() >= self._attached_at + PAUSE:
+                return
+        elif self._listens and self._now() >= self._attached_at + PAUSE:
+            return
+        # Also where streams open, say something or nothing, and end at once.
+        await self._sleep(self._pause)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     # --- the stream ---
 
@@ -179,7 +183,7 @@ class Recovery:
         self._listens = False
         if hearing.contradicts or hearing.told_its_end or (self._look and self._attaches and self._look.at_rest):
             return
-        self._attaches = True
+        self._attaches, self._attached_at = True, self._now()
         hearing.attach()
         params = {"format": "json"} | ({"etag": hearing.etag} if hearing.etag else {})
         call = Call("GET", f"{self._path}/events", params, accept=EVENT_STREAM)

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, null, select, update
+from sqlalchemy.orm import aliased
 
-from slackbot.domain import ContextMessage, HandoverState, InboundMessage, PartRecord, ThreadKey, Turn, TurnState
+from slackbot.domain import (
+    ContextMessage,
+    HandoverState,
+    InboundMessage,
+    PartRecord,
+    ThreadKey,
+    Turn,
+    TurnKind,
+    TurnState,
+)
 from slackbot.leases import Standing
 from slackbot.routing import Decision, Ignore, Relay, ThreadFacts
 from slackbot.store import rows
@@ -360,6 +370,33 @@ class Store(Wishes, Handovers):
             .order_by(PartRow.index)
         )
         return [PartRecord(*row) for row in rows]
+
+    async def parts_left(self, seconds: float, newest: int = 500) -> list[tuple[ThreadKey, str, int, int]]:
+        """Messages that carry a part, but not the last, of an answer that ended at most ``seconds`` ago: each with its
+        thread, its turn and the turn's attempt. Of all parts only the ``newest`` are looked at."""
+        below = aliased(PartRow)
+        recent = select(PartRow.id).order_by(PartRow.id.desc()).limit(newest).subquery()
+        rows = await self._database.read(
+            select(
+                ConversationRow.team_id,
+                ConversationRow.channel_id,
+                ConversationRow.root_ts,
+                PartRow.ts,
+                TurnRow.id,
+                TurnRow.attempt,
+            )
+            .select_from(recent)
+            .join(PartRow, PartRow.id == recent.c.id)
+            .join(TurnRow, TurnRow.id == PartRow.turn_id)
+            .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
+            .where(
+                TurnRow.kind == TurnKind.ASK.value,
+                TurnRow.finished_at > epoch_now() - seconds,
+                PartRow.index >= 0,
+                exists().where(below.turn_id == PartRow.turn_id, below.index > PartRow.index),
+            )
+        )
+        return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts, row.id, row.attempt) for row in rows]
 
     async def drop_parts(self, turn_id: int, from_index: int) -> None:
         """Forget the parts from ``from_index`` on."""

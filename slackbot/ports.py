@@ -88,9 +88,9 @@ class Chat(Protocol):
     async def download(self, team_id: str, file: SlackFile, into: BinaryIO, *, most: int) -> int:
         """Write the file's bytes, at most so many, to ``into`` and return how many they are. Raises ``FileRefused``."""
 
-    async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "") -> None:
+    async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "", caption: str = "") -> None:
         """Share a file in the thread; returns once it stands there, so that what is posted next comes below it.
-        ``alt`` describes an image. Raises ``FileRefused``, besides ``ChatError`` kinds."""
+        ``alt`` describes an image, ``caption`` stands above it. Raises ``FileRefused``, besides ``ChatError`` kinds."""
 
     async def history(self, thread: ThreadKey, *, before_ts: str, limit: int) -> list[ContextMessage]:
         """What people and the agent said in the thread before ``before_ts``, oldest first, newest ``limit`` kept."""

@@ -120,7 +120,11 @@ class Relay:
         return True
 
     async def _share_files(self, turn: Turn, place: ThreadKey, shown: dict[int, str]) -> list[tuple[str, str]]:
+        if not turn.attachments:
+            return []
         failed = []
+        # An upload cannot go out under somebody's name.
+        speaker = (await self._chat.people(place.team_id, {turn.user_id}))[turn.user_id].name
         for index, attachment in enumerate(turn.attachments, start=FILES):
             if index in shown:
                 continue
@@ -129,7 +133,9 @@ class Relay:
                 with spool() as content:
                     size = await self._chat.download(place.team_id, file, content, most=self._limits.file_bytes)
                     content.seek(0)
-                    await self._chat.upload(place, FileBytes(file.name, file.media_type, size, content))
+                    await self._chat.upload(
+                        place, FileBytes(file.name, file.media_type, size, content), caption=f"From {speaker}:"
+                    )
                 await self._store.record_part(turn.id, PartRecord(index, attachment.id))
             except (FileRefused, ChatError, OSError) as error:
                 log.warning("relay.file", extra={"turn": turn.id, "file": attachment.id, "error": str(error)})

@@ -186,7 +186,7 @@ class FakeChat:
         self._refuse(file.url)
         return _written(self.files[file.id][1], into, most)
 
-    async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "") -> None:
+    async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "", caption: str = "") -> None:
         await self._call("upload")
         self._refuse(file.name)
         file.content.seek(0)

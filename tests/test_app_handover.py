@@ -51,7 +51,8 @@ def lines(message: SimMessage) -> list[str]:
                 found += [element["text"] for element in elements]
             case {"type": "actions", "elements": buttons}:
                 found += [f"[{button['text']['text']}]" for button in buttons]
-    return [*found, *(f"file {file['name']}" for file in message.files)]
+    captions = [message.text] if message.files and message.text and not message.blocks else []
+    return [*found, *captions, *(f"file {file['name']}" for file in message.files)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +249,7 @@ async def test_the_play_in_a_direct_message(database_url: str, transport: str) -
         await play.sees(dm, root, ASKED)
         plan = slack.files.add(play.id("ada"), "dots.png", REAL["dots.png"][1](), "image/png")
         await play.say("ada", dm, "my order is lost", root, files=[plan])
+        await play.sees(play.support, card.ts, "From Ada:")
         await play.sees(play.support, card.ts, "file dots.png")
         await play.sees(play.support, card.ts, "my order is lost")
         await play.press("olga", card, CLAIM)
@@ -255,6 +257,7 @@ async def test_the_play_in_a_direct_message(database_url: str, transport: str) -
         await play.say("olga", play.support, "// difficult one", card.ts)
         note = slack.files.add(play.id("olga"), "data.csv", REAL["data.csv"][1](), "text/csv")
         said = await play.say("olga", play.support, "Hello Ada, I loook", card.ts, files=[note])
+        await play.sees(dm, root, "From Olga:")
         await play.sees(dm, root, "file data.csv")
         (shown,) = [message for message in play.ours(dm, root) if "I loook" in message.shown]
         assert shown.username == "Olga"

@@ -469,7 +469,7 @@ async def test_a_stopped_answer_brings_no_files(database_url: str, chat: FakeCha
 class Slow(FakeChat):
     """Uploads take their time; the first one comes through."""
 
-    async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "") -> None:
+    async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "", caption: str = "") -> None:
         if self.uploads:
             await asyncio.sleep(3600)
         await super().upload(thread, file, alt=alt)

@@ -196,9 +196,9 @@ class SlackChat:
         patience = 0.0 if status is SessionStatus.PROCESSING else UNMARK_PATIENCE
         return await self._try(thread, "agents.sessions.setStatus", wanted, patience=patience)
 
-    async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "") -> None:
+    async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "", caption: str = "") -> None:
         """Share a file in the thread and wait until it stands there."""
-        await self._uploads.share(thread, file, alt)
+        await self._uploads.share(thread, file, alt, escape(caption))
 
     async def _try(self, thread: ThreadKey, method: str, arguments: Mapping[str, Any], *, patience: float) -> bool:
         """Make a call that nothing depends on; whether it went well. A team that never allows it is asked rarely."""

@@ -76,14 +76,14 @@ class Uploads:
         self._now = now
         self._sleep = sleep
 
-    async def share(self, thread: ThreadKey, file: FileBytes, alt: str) -> None:
+    async def share(self, thread: ThreadKey, file: FileBytes, alt: str, caption: str = "") -> None:
         """Share the file and wait until it stands in the thread; see ``Chat.upload``."""
         if not file.size:
             raise FileRefused(FileTrouble.EMPTY, "Slack takes no empty files")
         try:
             file_id = await self._put(thread.team_id, file, alt)
             await self._post_slot(thread)
-            answer = await self._complete(thread, file, file_id)
+            answer = await self._complete(thread, file, file_id, caption)
         except ChatError as error:
             if trouble := _TROUBLES.get(error.slack_error):
                 scope = "files:write" if trouble is FileTrouble.MISSING_SCOPE else ""
@@ -137,11 +137,15 @@ class Uploads:
             trouble = FileTrouble.TOO_BIG_THERE if status == 413 else FileTrouble.UNREADABLE
             raise FileRefused(trouble, f"upload: HTTP {status}")
 
-    async def _complete(self, thread: ThreadKey, file: FileBytes, file_id: str) -> Mapping[str, Any] | None:
+    async def _complete(
+        self, thread: ThreadKey, file: FileBytes, file_id: str, caption: str
+    ) -> Mapping[str, Any] | None:
         """Share what was put there. None when an answer was lost and Slack knows the file: it took the call."""
         wanted = {"files": json.dumps([{"id": file_id, "title": file.name or "file"}]), "channel_id": thread.channel_id}
         if thread.root_ts:
             wanted["thread_ts"] = thread.root_ts
+        if caption:
+            wanted["initial_comment"] = caption
         lost = False
         tries = 0
         while True:

@@ -63,17 +63,18 @@ run: $(RUNTIME) ## the bot on real Slack and real Noxus, with the settings of .e
 .PHONY: test
 test: lint $(SDK) ## everything: linters, types, import contracts, all tests, coverage
 	@rm -f .coverage .coverage.*
-	@echo "All tests, in two halves side by side: most of them wait for sockets"
-	@$(call half,2,h-z) >.pytest-2.log 2>&1 & second=$$!; \
-	$(call half,1,a-g); first=$$?; \
-	wait $$second; second=$$?; \
-	cat .pytest-2.log; rm -f .pytest-2.log; \
-	exit $$((first + second))
+	@echo "All tests, in three parts side by side: most of them wait for sockets"
+	@$(call part,2,c-o) >.pytest-2.log 2>&1 & second=$$!; \
+	$(call part,3,r-z) >.pytest-3.log 2>&1 & third=$$!; \
+	$(call part,1,abpq); first=$$?; \
+	wait $$second; second=$$?; wait $$third; third=$$?; \
+	cat .pytest-2.log .pytest-3.log; rm -f .pytest-2.log .pytest-3.log; \
+	exit $$((first + second + third))
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=100 --include='$(PURE)'
 	$(BIN)/coverage report --fail-under=90 | tail -n 1
 
-half = $(BIN)/coverage run --data-file=.coverage.$(1) -m pytest -o cache_dir=.pytest_cache/$(1) tests/test_[$(2)]*.py
+part = $(BIN)/coverage run --data-file=.coverage.$(1) -m pytest -o cache_dir=.pytest_cache/$(1) tests/test_[$(2)]*.py
 
 # What decides without input or output is covered branch by branch.
 comma := ,

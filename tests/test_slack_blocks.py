@@ -338,7 +338,7 @@ def test_what_was_said() -> None:
 def test_parts_are_found_by_their_metadata() -> None:
     """Only our own messages, and only of that turn, count."""
     metadata = part_metadata(PartRef(42, 1))
-    assert part_of(post(metadata=metadata), 42, ME) == PartRecord(1, "1.1")
+    assert part_of(post(metadata=metadata), 42, ME) == PartRecord(1, "1.1", chars=4)
     placeholder = post(metadata=metadata, blocks=build(Body(step="Still working on it…"))[1])
     assert part_of(placeholder, 42, ME) == PartRecord(1, "1.1", placeholder=True)
     assert part_of(post(metadata=metadata), 43, ME) is None

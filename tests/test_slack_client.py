@@ -165,7 +165,7 @@ async def test_a_message_is_stripped_to_its_words(world: World, *, flat: bool) -
     assert (first.shown, first.text, first.edited) == ("It **grows**", "It grows", None)
     assert [block["type"] for block in second.blocks] == ["section"]
     assert world.calls("chat.update") == 2
-    assert await world.chat.find_parts(thread, 7) == [PartRecord(0, ts)]
+    assert await world.chat.find_parts(thread, 7) == [PartRecord(0, ts, chars=len("It **grows**"))]
 
 
 async def test_flat_dm(world: World) -> None:
@@ -784,7 +784,10 @@ async def test_find_parts(world: World) -> None:
     await world.chat.post(thread, lambda: Body("zero again"), PartRef(7, 0))
     await world.chat.post(thread, lambda: Body("other"), PartRef(8, 0))
     second = await world.chat.post(thread, lambda: Body(notice="Still working…"), PartRef(7, 1))
-    assert await world.chat.find_parts(thread, 7) == [PartRecord(0, first), PartRecord(1, second, placeholder=True)]
+    assert await world.chat.find_parts(thread, 7) == [
+        PartRecord(0, first, chars=4),
+        PartRecord(1, second, placeholder=True),
+    ]
     assert await world.chat.find_parts(thread, 9) == []
 
 

@@ -172,7 +172,7 @@ class Worker:
 
     async def _postpone(self, turn: Turn, troubles: int) -> None:
         """Give the turn back for a while. Until the database takes that, the turn stays ours."""
-        pause = min(self._settings.first_backoff * 2.0 ** (troubles - 1), self._settings.longest_backoff)
+        pause = min(self._settings.first_backoff * 2.0 ** min(troubles - 1, 10), self._settings.longest_backoff)
         while True:
             try:
                 await self._store.postpone(turn.id, self._owner, pause)

@@ -54,6 +54,14 @@ def test_questions_and_answers() -> None:
     assert kinds == [ToolStarted, ToolFinished, TextDelta]
 
 
+def test_a_question_without_an_answer_stands_for_itself() -> None:
+    """What a later message was told is no answer to the one before it, whose run left nothing."""
+    told = conversation([asked("one")], [asked("two")], [answered(text("2."), finish_reason="stop")])
+    before, exchange = exchanges(told)
+    assert (before.question, before.said, before.is_whole) == ("one", (), False)
+    assert (exchange.question, exchange.said, exchange.is_whole) == ("two", (TextDelta("part-2", "2."),), True)
+
+
 def test_older_spelling() -> None:
     """Legacy parts tell no reason; a question's files do not make it another one."""
     told = conversation(

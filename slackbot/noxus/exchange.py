@@ -35,16 +35,18 @@ def exchanges(conversation: object) -> list[Exchange]:
     question: str | None = None
     asked_at, nodes = "", list[dict[str, Any]]()
     for message in messages if isinstance(messages, list) else ():
+        asked_here = False
         for node in parts(message) if isinstance(message, dict) else ():
             words = _question(node)
             if words is None:
                 nodes.append(node)
                 continue
-            if question is not None and nodes:
+            if question is not None and (nodes or not asked_here):
                 found.append(_exchange(question, asked_at, nodes))
                 question = None
             # One message may hold a question in several pieces, such as its files.
             question, asked_at, nodes = question or words, text_of(message, "created_at"), []
+            asked_here = True
     return found if question is None else [*found, _exchange(question, asked_at, nodes)]
 
 

@@ -245,13 +245,14 @@ class Recovery:
         longest = self._now() - self._sent.at + _AGE_SLACK
         aged = [(exchange, _age(exchange.asked_at, date)) for exchange in reversed(found)]
         young = [exchange for exchange, age in aged if age is None or age <= longest]
-        same = [exchange for exchange in reversed(found) if digest(exchange.question) == self._sent.digest]
-        both = [exchange for exchange in same if exchange in young]
-        return next(iter([*both, *(same + young if self._arrived else ())]), None)
+        same = [exchange for exchange in young if digest(exchange.question) == self._sent.digest]
+        return next(iter([*same, *(young if self._arrived else ())]), None)
 
     def _judge(self, look: _Look | None) -> _Verdict:
         hearing, now = self._hearing, self._now()
         if hearing.is_whole and self._arrived:
+            return _Verdict.WHOLE
+        if look and look.at_rest and look.exchange and look.exchange.is_whole:
             return _Verdict.WHOLE
         if self._failure and (self._arrived or look):
             return _Verdict.BROKEN
@@ -264,7 +265,7 @@ class Recovery:
         if not self._is_over(look):
             return _Verdict.GO_ON
         exchange = look.exchange
-        is_whole = exchange is not None and (exchange.is_whole or (self._survived and exchange.said))
+        is_whole = exchange is not None and (exchange.is_whole or (self._survived and look.at_rest and exchange.said))
         return _Verdict.WHOLE if is_whole else _Verdict.BROKEN
 
     def _is_over(self, look: _Look) -> bool:
@@ -274,7 +275,12 @@ class Recovery:
             return bool(self._same) or (look.exchange is not None and look.exchange.is_whole)
         if look.at_rest:
             return self._same + 1 >= SAME_LOOKS
-        return self._same + 1 >= SAME_LOOKS_UNSURE and (has_answer or self._hearing.idle or not look.at_work)
+        if self._same + 1 < SAME_LOOKS_UNSURE:
+            return False
+        is_whole = look.exchange is not None and look.exchange.is_whole
+        # A long call of a tool looks like this too.
+        silent = self._now() - self._heard_at > self._patience.idle
+        return is_whole or self._hearing.idle or not look.at_work or silent
 
 
 def _age(written: str, date: str) -> float | None:

@@ -214,6 +214,8 @@ class Reply:
                     await (self._news(self._until_later()) if wait is None else self._rest(wait))
                 await self._clean_up()
         finally:
+            for ts in self._left_over:
+                self._tidying.remove(self._thread, ts, self._turn_id, self._attempt)
             for index, shown in self._shown.items():
                 if shown.left and not self._leaving and (wanted := self._answer.body(index)) != shown.body:
                     self._tidying.later(self._thread, shown.ts, wanted, self._turn_id, self._attempt)
@@ -524,7 +526,6 @@ class Reply:
                 self._left_over.remove(ts)
             except ChatError as error:
                 log.warning("part.left_over", extra={"turn": self._turn_id, "ts": ts, "error": str(error)})
-                self._tidying.remove(self._thread, ts, self._turn_id, self._attempt)
 
 
 def _essence(body: Body) -> tuple[str, str, bool]:

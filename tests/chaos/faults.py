@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -66,13 +67,18 @@ async def trial(cell: Cell) -> Row:
             async with start():
                 await _live(cell, scene, row, arms)
         except* Exception as died:  # noqa: BLE001  that is what is looked for
-            row.wrong.append(
-                f"the bot died: {[type(error).__name__ for error in died.exceptions]} {died.exceptions[0]}"
-            )
+            row.wrong += [f"the bot died: {_place(error)}" for error in died.exceptions]
         row.log = ", ".join(f"{count} {name}" if count > 1 else name for name, count in scene.events().items())
         row.wrong += [f"{leak} in the log" for leak in scene.leaks()]
     row.seconds = round(MACHINE.now - began)
     return row
+
+
+def _place(error: BaseException) -> str:
+    """An error, and the way through the bot on which it came."""
+    calls = [frame for frame in traceback.extract_tb(error.__traceback__) if "slackbot" in Path(frame.filename).parts]
+    way = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in calls)
+    return f"{type(error).__name__}: {error} ({way})"
 
 
 async def _started(cell: Cell, scene: Scene, start: Callable[[], Any], row: Row) -> Arms:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import queue
 import resource
 import selectors
 import socket
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -76,7 +77,8 @@ class _Jump(selectors.DefaultSelector):
         if self.threads:
             began = _real_monotonic()
             ready = super().select(min(_LONGEST_REAL_WAIT, timeout or _LONGEST_REAL_WAIT))
-            MACHINE.now += _real_monotonic() - began
+            # A computer too busy to come back in time has not made anything late.
+            MACHINE.now += min(_real_monotonic() - began, _LONGEST_REAL_WAIT)
         elif not (ready := super().select(_LOOPBACK_SECONDS)) and timeout:
             MACHINE.now += timeout
         return ready
@@ -95,10 +97,11 @@ class _Loop(asyncio.SelectorEventLoop):
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         self.jump.threads += 1
         future = super().run_in_executor(executor, func, *args)
-        future.add_done_callback(self._ended)
+        future.add_done_callback(self.ended)
         return future
 
-    def _ended(self, _: object) -> None:
+    def ended(self, _: object) -> None:
+        """A thread has done its piece of work."""
         self.jump.threads -= 1
 
     async def getaddrinfo(self, host: Any, port: Any, **more: Any) -> Any:
@@ -115,21 +118,19 @@ class _Loop(asyncio.SelectorEventLoop):
         await super().sock_connect(sock, address)
 
 
-def _counted(work: Callable[..., Awaitable[Any]]) -> Any:
-    async def counted(*args: Any, **more: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        jump = loop.jump if isinstance(loop, _Loop) else _Jump()
-        jump.threads += 1
-        try:
-            return await work(*args, **more)
-        finally:
-            jump.threads -= 1
+class _Counted(queue.SimpleQueue[Any]):
+    """What the thread of an SQLite connection has to do: SQLAlchemy puts some of it there by itself."""
 
-    return counted
+    def put_nowait(self, work: Any) -> None:
+        future = work[0]
+        loop = future.get_loop() if future else None
+        if future and isinstance(loop, _Loop):
+            loop.jump.threads += 1
+            future.add_done_callback(loop.ended)
+        super().put_nowait(work)
 
 
-for _name in ("_connect", "_execute"):
-    setattr(aiosqlite.Connection, _name, _counted(getattr(aiosqlite.Connection, _name)))
+aiosqlite.core.SimpleQueue = _Counted  # type: ignore[attr-defined] # the thread takes from whatever it finds there
 time.monotonic, time.time = MACHINE.monotonic, MACHINE.time
 
 

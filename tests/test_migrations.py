@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,10 +22,10 @@ from sqlalchemy.engine import Engine
 
 from slackbot.domain import PartRecord
 from slackbot.routing import Relay
-from slackbot.store import Counts, Pressed, StoreError, Timers
+from slackbot.store import Counts, Pressed, StoreError, Timers, migrate
 from slackbot.store.migrate import current, downgrade, is_current, newest, upgrade
 from slackbot.store.models import Base
-from tests.databases import Raw
+from tests.databases import Postgres, Raw
 from tests.stored import accept, claimed, message, stores, thread_of
 
 
@@ -181,13 +184,64 @@ def test_several_processes_may_upgrade_at_once(empty_database_url: str) -> None:
     assert current(empty_database_url) == newest()
 
 
-def test_a_database_out_of_reach_is_said_in_words(tmp_path: Path) -> None:
-    """Upgrading a database that is not there raises our error, without the password."""
+@pytest.fixture
+def before(postgres: Postgres) -> Iterator[str]:
+    """A PostgreSQL database of the version before."""
+    url = postgres.create("before")
+    upgrade(url, "0004")
+    yield url
+    postgres.drop("before")
+
+
+def test_nobody_waits_behind_an_upgrade_that_waits(
+    before: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A replica's transaction is not over yet: others read and write meanwhile, and the upgrade tries again."""
+    monkeypatch.setattr(migrate, "PAUSE_SECONDS", 0.1)
+    busy, other = Raw(before), Raw(before)
+    busy("BEGIN")
+    busy("SELECT count(*) FROM turns")
+    upgrading = threading.Thread(target=upgrade, args=(before,))
+    upgrading.start()
+    try:
+        other("SET lock_timeout = '10s'")
+        deadline = time.monotonic() + 30
+        while not other("SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"):
+            assert time.monotonic() < deadline
+        assert other("SELECT count(*) FROM turns") == [(0,)]
+    finally:
+        busy("COMMIT")
+        upgrading.join()
+    assert current(before) == newest()
+    assert [record.message for record in caplog.records if record.message == "migration.waits"]
+    busy.close()
+    other.close()
+
+
+def test_an_upgrade_does_not_wait_for_ever(
+    before: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the tables are never free it says so, and has changed nothing."""
+    monkeypatch.setattr(migrate, "TRIES", 2)
+    monkeypatch.setattr(migrate, "PAUSE_SECONDS", 0.1)
+    busy = Raw(before)
+    busy("BEGIN")
+    busy("SELECT count(*) FROM turns")
+    with pytest.raises(StoreError, match="LockNotAvailable"):
+        upgrade(before)
+    busy.close()
+    assert [record.message for record in caplog.records] == ["migration.waits"]
+    assert current(before) == "0004"
+
+
+def test_a_database_out_of_reach_is_said_in_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Upgrading a database that is not there raises our error, at once and without the password."""
     with pytest.raises(StoreError) as failure:
         upgrade("postgresql://bot:hunter2@127.0.0.1:1/slackbot")
     assert "hunter2" not in str(failure.value)
     with pytest.raises(StoreError, match="unable to open"):
         upgrade(f"sqlite:///{tmp_path}/missing/slackbot.db")
+    assert not caplog.records
 
 
 def test_the_alembic_command_line_is_sent_to_ours() -> None:

@@ -19,11 +19,12 @@ import pytest
 from slackbot import app, leases
 from slackbot.leases import Standing
 from slackbot.simulator.noxus.prose import words
-from slackbot.store import Presence, Store, StoreError, new_owner
+from slackbot.store import Presence, Store, StoreError, Timers, new_owner
+from slackbot.store import engine as engine_settings
 from slackbot.store import replicas as settings
 from slackbot.worker import WorkerSettings
 from tests.databases import Postgres, Raw
-from tests.stored import LEASE, accept, claimed, message
+from tests.stored import LEASE, accept, claimed, message, thread_of
 from tests.test_app import shown
 from tests.whole_bot import World, bot, world
 
@@ -42,6 +43,8 @@ class Line:
         self._open.set()
         self._server: asyncio.Server | None = None
         self.is_cut = False
+        self.silent_from = b""
+        """From these bytes on it is silent."""
 
     async def start(self) -> str:
         """Returns the database's address by this line."""
@@ -65,7 +68,7 @@ class Line:
         self._open.clear()
 
     def mend(self) -> None:
-        self.is_cut = False
+        self.is_cut, self.silent_from = False, b""
         self._open.set()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -86,6 +89,8 @@ class Line:
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65536):
+                if self.silent_from and self.silent_from in data:
+                    self.silence()
                 await self._open.wait()
                 writer.write(data)
                 await writer.drain()
@@ -206,6 +211,89 @@ async def test_a_process_that_leaves_gives_its_leases_back(url: str) -> None:
         assert (await claimed(stays.store, stays.owner)).ts == message(1).ts
 
 
+@asynccontextmanager
+async def one_dead(url: str) -> AsyncIterator[tuple[Process, Process]]:
+    """A process that has joined but looks only when told to, and one that held a turn when its session ended."""
+    witness, dead = Process(await Store.open(url)), Process(await Store.open(url))
+    try:
+        for one in (witness, dead):
+            await one.presence.join()
+        await accept(dead.store, message(1))
+        await claimed(dead.store, dead.owner)
+        assert dead.presence._session is not None
+        await dead.presence._session.close()
+        yield witness, dead
+    finally:
+        for one in (witness, dead):
+            await one.presence.leave()
+            await one.store.close()
+
+
+async def look(witness: Process) -> None:
+    """One look at who lives."""
+    assert witness.presence._session is not None
+    await witness.presence._look(witness.presence._session)
+
+
+async def test_who_comes_back_between_look_and_verdict_keeps_its_leases(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock is looked at once more when its leases are to be void. To end them itself it need not let go of it."""
+    monkeypatch.setattr(settings, "GRACE_SECONDS", 0.0)
+    async with one_dead(url) as (witness, dead):
+        await look(witness)
+        sql, other = Raw(url), Raw(url)
+        # The second look has seen the locks, and waits for the table to see the turns.
+        sql("BEGIN")
+        sql("LOCK TABLE turns")
+        second = asyncio.create_task(look(witness))
+        await until(lambda: other("SELECT 1 FROM pg_locks WHERE NOT granted"), "the look waits")
+        await dead.presence.join()
+        sql("COMMIT")
+        await second
+        assert other("SELECT owner FROM turns") == [(dead.owner,)]
+        await dead.presence.leave()
+        assert other("SELECT owner FROM turns") == [(None,)]
+        sql.close()
+        other.close()
+
+
+async def test_two_witnesses_of_a_death_do_not_take_each_other_for_the_dead(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is about to end the leases has the lock of the dead; should it fail, the other one does it at once."""
+    monkeypatch.setattr(settings, "GRACE_SECONDS", 0.0)
+    async with one_dead(url) as (witness, dead):
+        sql = Raw(url)
+        sql("BEGIN")
+        assert sql("SELECT pg_try_advisory_xact_lock(%s, %s)", settings._CLASS, dead.presence._number) == [(True,)]
+        await look(witness)
+        await look(witness)
+        assert sql("SELECT owner FROM turns") == [(dead.owner,)]
+        sql("ROLLBACK")
+        await look(witness)
+        assert sql("SELECT owner FROM turns") == [(None,)]
+        sql.close()
+
+
+async def test_leases_end_together_or_not_at_all(url: str) -> None:
+    """Of a process that leaves while somebody keeps its handover, the turn stays its own too."""
+    one = Process(await Store.open(url))
+    await one.presence.join()
+    await accept(one.store, message(1))
+    await claimed(one.store, one.owner)
+    await accept(one.store, message(2))
+    await one.store.take_over(thread_of(message(2)), "U8", Timers())
+    assert len(await one.store.due_handovers(one.owner, LEASE)) == 1
+    sql = Raw(url)
+    sql("BEGIN")
+    sql("SELECT 1 FROM handovers FOR UPDATE")
+    await one.presence.leave()
+    assert sql("SELECT owner FROM turns WHERE state = 'running'") == [(one.owner,)]
+    sql.close()
+    await one.store.close()
+
+
 # --- who hears what --------------------------------------------------------------------------------------------------
 
 
@@ -281,6 +369,25 @@ async def test_a_silent_line_keeps_nobody_waiting(line: tuple[Line, str]) -> Non
         await until(lambda: not one.standing.is_lost, "it is mended")
         assert (await one.store.counts()).queued >= 1
         await accept(one.store, message(3))
+
+
+@pytest.mark.parametrize("first", [b"pg_catalog.version()", b"SET statement_timeout"])
+async def test_a_line_that_falls_silent_when_it_is_new_keeps_nobody_waiting(
+    line: tuple[Line, str], monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    """Before the first operation come statements of the driver and settings of ours; those have no more time."""
+    monkeypatch.setattr(engine_settings, "OPERATION_SECONDS", 0.5)
+    cable, url = line
+    cable.silent_from = first
+    opening = asyncio.create_task(Store.open(url))
+    try:
+        done, _ = await asyncio.wait({opening}, timeout=PATIENCE / 3)
+        assert done
+        assert isinstance(opening.exception(), StoreError)
+    finally:
+        cable.mend()
+        await asyncio.wait({opening})
+    await (await Store.open(url)).close()
 
 
 # --- what people see -------------------------------------------------------------------------------------------------

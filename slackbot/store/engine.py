@@ -190,7 +190,8 @@ class Database:
         if on_sqlite:
             event.listen(self._engine.sync_engine, "invalidate", _undo)
         else:
-            event.listen(self._group_writer, "connect", self._remember)
+            # First of all: a server may fall silent during the first statements, which SQLAlchemy and we have it do.
+            event.listen(self._group_writer, "connect", self._remember, insert=True)
         # SQLite takes one writer at a time and makes the others poll for their turn; a queue is quicker, and fair.
         self._turnstile: AbstractAsyncContextManager[Any] = asyncio.Lock() if on_sqlite else nullcontext()
         # The two classes differ in name only, as far as conflicts and RETURNING go.

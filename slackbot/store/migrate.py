@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Final
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -13,24 +18,29 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 
 from slackbot.store.engine import POSTGRESQL_CONNECT, WRITES, own_errors, parse_url, prepare_sqlite, sqlite_file
+from slackbot.store.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+TRIES: Final = 30
+PAUSE_SECONDS: Final = 1.0
 
 _ADVISORY_LOCK = 0x51ACB07
 """Any number that nobody else locks in the same PostgreSQL database."""
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database to ``revision``, in one transaction. Raises ``StoreError`` when it cannot be reached.
+    """Bring the database to ``revision``, in one transaction. Raises ``StoreError`` when it cannot be reached, or when
+    somebody keeps a table for about a minute.
 
     Blocks; whoever comes second waits for the first, and then finds nothing to do.
     """
-    with _migrating(url) as config:
-        command.upgrade(config, revision)
+    _migrate(url, partial(command.upgrade, revision=revision))
 
 
 def downgrade(url: str, revision: str) -> None:
     """Take the database back to ``revision``; ``base`` is an empty one."""
-    with _migrating(url) as config:
-        command.downgrade(config, revision)
+    _migrate(url, partial(command.downgrade, revision=revision))
 
 
 def current(url: str) -> str | None:
@@ -50,12 +60,21 @@ def is_current(url: str) -> bool:
     return (file is None or file.exists()) and current(url) == newest()
 
 
-@contextmanager
-def _migrating(url: str) -> Iterator[Config]:
-    config = _config()
-    with _locked(url) as connection:
-        config.attributes["connection"] = connection
-        yield config
+def _migrate(url: str, run: Callable[[Config], None]) -> None:
+    """All of it again, while replicas at work use the tables for longer than we may keep them waiting."""
+    for left in reversed(range(TRIES)):
+        try:
+            with _locked(url) as connection:
+                config = _config()
+                config.attributes["connection"] = connection
+                run(config)
+        except StoreError as error:
+            if not left or not isinstance(getattr(error.__cause__, "orig", None), psycopg.errors.LockNotAvailable):
+                raise
+            log.warning("migration.waits", extra={"tries_left": left})
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
 
 
 def _config() -> Config:
@@ -80,6 +99,8 @@ def _locked(url: str) -> Iterator[Connection]:
         with own_errors(), engine.execution_options(**{WRITES: True}).begin() as connection:
             if not on_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
+                # Who waits for a table makes all wait who come later, even to read.
+                connection.execute(text("SET LOCAL lock_timeout = '1s'"))
             yield connection
     finally:
         engine.dispose()

@@ -39,7 +39,7 @@ from slackbot.store.models import (
     is_relay,
     is_running,
 )
-from slackbot.store.replicas import Presence
+from slackbot.store.replicas import Presence, void
 from slackbot.store.slots import Slots
 from slackbot.store.values import Accepted, Bounds, Counts
 from slackbot.store.wishes import Wishes, ended
@@ -158,24 +158,15 @@ class Store(Wishes, Handovers):
         """Whether the turn still waits for its time."""
         return bool(await self._database.read(select(TurnRow.id).where(TurnRow.id == turn_id, is_queued(TurnRow))))
 
-    async def void_leases(self, owners: Collection[str] | None = None) -> None:
-        """End the leases of these owners at once; those of all, when the lock file proves that they are dead."""
-        if owners is None and self._lock is None:
-            return
-
-        def theirs(row: type[HandoverRow | TurnRow]) -> ColumnElement[bool]:
-            return row.owner.is_not(None) if owners is None else row.owner.in_(sorted(owners))
-
-        held = HandoverRow.wake_at.is_not(None) & theirs(HandoverRow)
-        await self._database.write(update(HandoverRow).where(held).values(lease_until=None))
-        await self._database.write(
-            update(TurnRow).where(is_running(TurnRow), theirs(TurnRow)).values(owner=None, lease_until=epoch_now())
-        )
+    async def void_leases(self) -> None:
+        """End all leases at once, when the lock file proves that their owners are dead."""
+        if self._lock is not None:
+            await self._database.transact(void)
 
     def presence(self, standing: Standing) -> Presence | None:
         """What proves to other processes that this one lives, and tells it of them; None on SQLite, where there are no
         others."""
-        return None if self._database.on_sqlite else Presence(self._database, standing, self.void_leases)
+        return None if self._database.on_sqlite else Presence(self._database, standing)
 
     async def mark_submitted(self, turn_id: int, owner: str, digest: str = "") -> bool:
         """Record, before the message goes to Noxus, that it may have arrived, and by what it can be known again there.

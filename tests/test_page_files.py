@@ -156,11 +156,11 @@ async def test_pasted_files(page: Page) -> None:
 
 async def test_dropped_folders_and_misses(page: Page) -> None:
     """A folder is refused in words; what misses the place for it does not make the browser leave."""
-    assert await page.locator("#sidebar").evaluate(DROP, False) == [True, False, False]  # noqa: FBT003
+    assert await page.locator("#sidebar").evaluate(DROP, False) == [True, False, False]  # noqa: FBT003 - the script's own argument
     await expect(waiting(page)).to_have_count(0)
-    await page.locator("#main").evaluate(DROP, False)  # noqa: FBT003
+    await page.locator("#main").evaluate(DROP, False)  # noqa: FBT003 - the script's own argument
     await expect(waiting(page)).to_have_text(["dropped.txt"])
-    await page.locator("#main").evaluate(DROP, True)  # noqa: FBT003
+    await page.locator("#main").evaluate(DROP, True)  # noqa: FBT003 - the script's own argument
     await expect(page.locator("#main-composer .problem")).to_have_text("Folders cannot be attached, only files.")
     await expect(waiting(page)).to_have_text(["dropped.txt"])
 

@@ -115,8 +115,8 @@ class SlackChat:
         self._links: Recent[str] = Recent(now)
         self._file_info = FileInfo(self._call, sleep)
         self._downloads = Downloads(file_hosts, sleep=sleep)
-        self._refused: Recent[bool] = Recent(now)
-        self._unsure: Recent[bool] = Recent(now)
+        self._refused: Recent[str] = Recent(now)
+        self._unsure: Recent[str] = Recent(now)
         """Parts that may stand in their thread although Slack did not say so."""
         self._queues: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
         self._uploads = Uploads(web.session, self._call, self._post_slot, file_hosts, now=now, sleep=sleep)
@@ -211,7 +211,7 @@ class SlackChat:
                 return True
             log.info("courtesy.refused", extra={"where": str(thread), "error": str(error)})
             if error.slack_error in _NEVER:
-                self._refused.put((thread.team_id, method), True, REFUSED_SECONDS)  # noqa: FBT003
+                self._refused.put((thread.team_id, method), error.slack_error, REFUSED_SECONDS)
             return False
         return True
 
@@ -245,7 +245,7 @@ class SlackChat:
         if blame_thumbs:
             with suppress(BodyRefused):
                 sent = await send(lambda: blocks(thumbs=False))
-                self._refused.put(key, True, REFUSED_SECONDS)  # noqa: FBT003
+                self._refused.put(key, _THUMBS, REFUSED_SECONDS)
                 return sent
         return await send(words)
 
@@ -273,7 +273,7 @@ class SlackChat:
                     ts = await self._posted(thread, part)
                     # What an earlier call posted may be other words.
                     if ts and (not doubted or await self._write_over(thread, ts, content)):
-                        self._unsure.put(part, False, 0.0)  # noqa: FBT003
+                        self._unsure.forget(part)
                         return ts
                 answer = await self._call(
                     thread.team_id, "chat.postMessage", message, patience=POST_PATIENCE, content=content
@@ -286,7 +286,7 @@ class SlackChat:
                     # again looks first, now or later.
                     if part is None or isinstance(error, _Blind):
                         raise
-                    self._unsure.put(part, True, UNSURE_SECONDS)  # noqa: FBT003
+                    self._unsure.put(part, str(error), UNSURE_SECONDS)
                 if tries > POST_RETRIES:
                     raise
                 await self._sleep(RETRY_PAUSE * 2.0**tries)
@@ -298,7 +298,7 @@ class SlackChat:
         except (ChatRateLimited, ChatUnavailable):
             raise
         except ChatError as error:
-            self._unsure.put(part, False, 0.0)  # noqa: FBT003
+            self._unsure.forget(part)
             raise _Blind(f"chat.postMessage: it cannot be known whether it happened ({error})") from error
         return next((found.ts for found in parts if found.index == part.index), "")
 

@@ -42,6 +42,10 @@ class Recent(Generic[Value]):
         if len(self._values) > REMEMBERED:
             self._values.popitem(last=False)
 
+    def forget(self, key: Hashable) -> None:
+        """It is true no more."""
+        self._values.pop(key, None)
+
 
 class Call(Protocol):
     """One Web API call within the team's rate budget."""

@@ -313,8 +313,9 @@ class Answering:
                 "conversation.replaced",
                 extra={"turn": self._turn.id, "conversation": self.conversation_id, "reason": error.code},
             )
-            await self._tools.store.bind(conversation.id, None, needs_past=True)
-            self.conversation_id, self._sent_files, self.heard = None, frozenset(), False
+            await self._bind(None, needs_past=True)
+            self.conversation_id, self._sent_files = None, frozenset()
+            self.heard = self.submitted = False
             await self._converse(listener, needs_past=True)
 
     async def _go_on(self, listener: Listener) -> None:
@@ -342,9 +343,10 @@ class Answering:
                 await self._record_files(tools.store.mark_unread(turn.conversation.id, turn.id))
             question = await tools.questions.compose(turn, context, bundle.about)
             if self.conversation_id is None:
-                self.conversation_id = await tools.agent.create_conversation(tools.target, f"Slack {turn.thread}")
-                # At once: Noxus does not list a conversation without messages, so a lost id is lost for good.
-                await tools.store.bind(turn.conversation.id, self.conversation_id, needs_past=needs_past)
+                # Bound at once: Noxus does not list a conversation without messages, so a lost id is lost for good.
+                created = await tools.agent.create_conversation(tools.target, f"Slack {turn.thread}")
+                await self._bind(created, needs_past=needs_past)
+                self.conversation_id = created
             async with AsyncExitStack() as asking:
                 with self._sending():
                     if not await tools.store.mark_submitted(turn.id, tools.owner, digest(question)):
@@ -358,6 +360,11 @@ class Answering:
                     await self._mark_sent(bundle.sent)
                 async for event in events:
                     listener.hear(event)
+
+    async def _bind(self, conversation_id: str | None, *, needs_past: bool) -> None:
+        tools = self._tools
+        if not await tools.store.bind(self._turn.id, tools.owner, conversation_id, needs_past=needs_past):
+            raise TurnLost
 
     @contextmanager
     def _sending(self) -> Iterator[None]:

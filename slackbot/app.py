@@ -184,7 +184,7 @@ def _middle(
             errands,
             marks,
             handovers,
-            Relay(store, chat, tools, settings.file_limits()),
+            Relay(store, chat, tools, settings.file_limits(), owner=standing.owner),
             sessions,
             target=settings.target(),
             owner=standing.owner,

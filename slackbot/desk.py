@@ -179,13 +179,13 @@ class Desk:
             await asyncio.sleep(LEASE / 3)
             if not self._attending:
                 continue
-            asked = now()
+            asked, attending = now(), dict(self._attending)
             try:
-                held = await self._store.hold_handovers(self._owner, self._attending, LEASE)
+                held = await self._store.hold_handovers(self._owner, attending, LEASE)
             except StoreError as error:
                 log.error("desk.unheld", extra={"error": str(error)})
                 continue
-            for handover_id, (task, lease) in self._attending.items():
+            for handover_id, (task, lease) in attending.items():
                 if handover_id in held:
                     lease.confirm(asked, LEASE)
                 else:

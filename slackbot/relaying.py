@@ -38,8 +38,9 @@ NOT_BROUGHT, FILES = 999, 1_000
 class Relay:
     """Shows a relay turn where it belongs: posts it, edits what was posted before, or takes that away again."""
 
-    def __init__(self, store: Store, chat: Chat, tools: ReplyTools, limits: FileLimits) -> None:
+    def __init__(self, store: Store, chat: Chat, tools: ReplyTools, limits: FileLimits, *, owner: str) -> None:
         self._store = store
+        self._owner = owner
         self._chat = chat
         self._tools = tools
         self._limits = limits
@@ -83,7 +84,7 @@ class Relay:
 
     async def _post(self, turn: Turn, place: ThreadKey, index: int, body: Body) -> None:
         ts = await self._chat.post(place, lambda: body, PartRef(turn.id, index))
-        await self._store.record_part(turn.id, PartRecord(index, ts))
+        await self._store.record_part(turn.id, self._owner, PartRecord(index, ts))
 
     async def _shown(self, turn: Turn, place: ThreadKey) -> dict[int, str]:
         """What of it stands there, by part."""
@@ -92,7 +93,7 @@ class Relay:
             # A crash between a post and its record must not say it twice.
             for part in await self._chat.find_parts(place, turn.id):
                 if part.index not in shown:
-                    await self._store.record_part(turn.id, part)
+                    await self._store.record_part(turn.id, self._owner, part)
                     shown[part.index] = part.ts
         return shown
 
@@ -136,7 +137,7 @@ class Relay:
                     await self._chat.upload(
                         place, FileBytes(file.name, file.media_type, size, content), caption=f"From {speaker}:"
                     )
-                await self._store.record_part(turn.id, PartRecord(index, attachment.id))
+                await self._store.record_part(turn.id, self._owner, PartRecord(index, attachment.id))
             except (FileRefused, ChatError, OSError) as error:
                 log.warning("relay.file", extra={"turn": turn.id, "file": attachment.id, "error": str(error)})
                 failed.append((attachment.name, self._limits.why(refusal(error))))

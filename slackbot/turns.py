@@ -11,6 +11,7 @@ from slackbot.answering import STOPPED, Answering, GivenBack, TurnTools, stopped
 from slackbot.domain import SHARING, Body, Button, HandoverReason, Notice, PartRecord, PartRef, Turn, TurnKind
 from slackbot.errors import SENTENCES, AgentError, ChatError, ChatRateLimited, MessageGone, SlackbotError
 from slackbot.files.notes import BELOW, INTERRUPTED, Notes
+from slackbot.leases import TurnLost
 from slackbot.replies.reply import Reply
 from slackbot.signals import Asked
 from slackbot.store import StoreError
@@ -53,7 +54,7 @@ class Turns:
                 finally:
                     self._tools.sessions.ended(turn.thread)
             case TurnKind.RESET:
-                await self._store.bind(turn.conversation.id, None)
+                await self._store.bind(turn.id, self._owner, None)
                 await self._say(turn, SENTENCES[Notice.RESET])
             case TurnKind.NOTICE:
                 await self._say(turn, await self._words(turn.notice))
@@ -106,7 +107,7 @@ class Turns:
             index = parts[-1].index + 1 if parts else 0
             ts = await self._chat.post(turn.thread, lambda: body, PartRef(turn.id, index))
             # As a placeholder it is written over, not repeated, when this very step is cut off and done again.
-            await self._store.record_part(turn.id, PartRecord(index, ts, placeholder=True))
+            await self._store.record_part(turn.id, self._owner, PartRecord(index, ts, placeholder=True))
         for part in parts:
             if not part.placeholder:
                 # Whoever wrote it may not have lived to take Stop and the last step off.
@@ -196,10 +197,13 @@ class Turns:
     def _reply(self, turn: Turn, earlier: list[PartRecord]) -> Reply:
         async def record(part: PartRecord) -> None:
             try:
-                await self._store.record_part(turn.id, part)
+                held = await self._store.record_part(turn.id, self._owner, part)
             except StoreError as error:
                 # The message's metadata tells as much; the answer must not suffer.
                 log.error("part.unrecorded", extra={"turn": turn.id, "part": part.index, "error": str(error)})
+            else:
+                if not held:
+                    raise TurnLost
 
         return Reply(
             self._tools.reply,
@@ -259,7 +263,7 @@ class Turns:
         for tries in itertools.count(1):
             try:
                 if parts is not None:
-                    await self._store.drop_parts(turn.id, parts)
+                    await self._store.drop_parts(turn.id, self._owner, parts)
                 if error is None:
                     await self._store.finish(turn.id, self._owner, code or None, heard=heard)
                 else:
@@ -286,7 +290,7 @@ class Turns:
             found = []
         for part in found:
             if part.index >= 0 and part.index not in parts:
-                await self._store.record_part(turn.id, part)
+                await self._store.record_part(turn.id, self._owner, part)
             known = parts.setdefault(part.index, part)
             parts[part.index] = replace(known, chars=part.chars if known.ts == part.ts else 0)
         return [parts[index] for index in sorted(parts)]

@@ -17,6 +17,10 @@ from slackbot.turns import Turns
 log = logging.getLogger(__name__)
 
 
+LAST_SECONDS = 5.0
+"""A task that has lost its turn, or stored how it ended, is given so long to come to its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """Limits of one worker. All times in seconds."""
@@ -100,33 +104,33 @@ class Worker:
             return False
         asked = now()
         try:
-            turns = await self._store.claim(self._owner, self._settings.lease, places)
+            turns = await self._store.claim(self._owner, self._settings.lease, places, at_work=self._running)
         except StoreError as error:
             log.error("claim.failed", extra={"error": str(error)})
             await asyncio.sleep(self._settings.store_pause)
             return False
         for turn in turns:
-            # Our own turn comes back when its lease ran out, as after a pause of the machine; the claim has renewed
-            # it, and the task that runs it goes on.
-            if turn.id not in self._running:
-                self._start(tasks, turn)
-            if running := self._running.get(turn.id):
-                running.lease.confirm(asked, self._settings.lease)
+            self._start(tasks, turn, asked)
         return bool(turns)
 
-    def _start(self, tasks: asyncio.TaskGroup, turn: Turn) -> None:
+    def _start(self, tasks: asyncio.TaskGroup, turn: Turn, asked: float) -> None:
         lease = Lease(self._standing)
-        task = tasks.create_task(self._run(turn, lease), name=f"turn-{turn.id}")
-        self._running[turn.id] = _Running(task, lease)
+        lease.confirm(asked, self._settings.lease)
+        before = self._running.get(turn.id)
+        task = tasks.create_task(self._run(turn, lease, before), name=f"turn-{turn.id}")
+        running = self._running[turn.id] = _Running(task, lease)
 
         def ended(_: asyncio.Task[None]) -> None:
-            del self._running[turn.id]
+            if self._running[turn.id] is running:
+                del self._running[turn.id]
             # The next message of the thread may be waiting for this one.
             self._woken.set()
 
         task.add_done_callback(ended)
 
-    async def _run(self, turn: Turn, lease: Lease) -> None:
+    async def _run(self, turn: Turn, lease: Lease, before: _Running | None) -> None:
+        if before is not None:
+            await _end(before)
         current.set(lease)
         ids = {"turn": turn.id, "slack_thread": str(turn.thread), "attempt": turn.attempt}
         log.info("turn.started", extra={**ids, "kind": turn.kind.value})
@@ -134,6 +138,7 @@ class Worker:
             await self._turns.run(turn)
         except TurnLost:
             log.warning("turn.lost", extra=ids)
+            self._troubles.pop(turn.id, None)
         except StoreError as error:
             log.error("turn.unrecorded", extra={**ids, "error": str(error)})
             troubles = self._troubles[turn.id] = self._troubles.get(turn.id, 0) + 1
@@ -164,6 +169,7 @@ class Worker:
                 await self._postpone(turn, troubles)
         except TurnLost:
             log.warning("turn.lost", extra=ids)
+            self._troubles.pop(turn.id, None)
         except Exception as unsaid:  # noqa: BLE001 - nor may what breaks here take the other turns down
             log.error("turn.apology_unsaid", extra={**ids, **_where(unsaid)})
             if isinstance(unsaid, ThreadClosed):
@@ -191,19 +197,20 @@ class Worker:
 
     async def _renew(self) -> bool:
         """False when the database did not answer."""
-        mine = frozenset(self._running)
+        mine = dict(self._running)
         if not mine or self._standing.is_lost:
             return True
         asked = now()
         try:
             kept = await self._store.renew(self._owner, mine, self._settings.lease)
             # Those that have ended meanwhile are nobody's any more.
-            gone = await self._store.still_running(mine - kept.keys()) if mine - kept.keys() else frozenset()
+            gone = await self._store.still_running(mine.keys() - kept) if mine.keys() - kept else frozenset()
         except StoreError as error:
             log.error("heartbeat.failed", extra={"turns": len(mine), "error": str(error)})
             return False
-        for turn_id in mine & self._running.keys():
-            running = self._running[turn_id]
+        for turn_id, running in mine.items():
+            if self._running.get(turn_id) is not running:
+                continue
             if turn_id in kept:
                 running.lease.confirm(asked, self._settings.lease)
                 if stopped_by := kept[turn_id]:
@@ -213,6 +220,14 @@ class Worker:
                 running.lease.lose()
                 running.task.cancel()
         return True
+
+
+async def _end(before: _Running) -> None:
+    """The turn was queued anew while our last task for it is at its end, or has long lost it: let it come to that."""
+    before.lease.lose()
+    await asyncio.wait([before.task], timeout=LAST_SECONDS)
+    before.task.cancel()
+    await asyncio.wait([before.task])
 
 
 async def _either(event: asyncio.Event, seconds: float) -> None:

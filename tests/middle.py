@@ -157,7 +157,7 @@ async def running_bot(
             errands,
             errands,
             handovers,
-            Relay(store, chat, reply_tools, FileLimits()),
+            Relay(store, chat, reply_tools, FileLimits(), owner=OWNER),
             sessions,
             AgentTarget(agent_id="agent-1"),
             OWNER,

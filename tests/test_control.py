@@ -356,6 +356,7 @@ async def test_a_stop_before_the_question_is_sent_keeps_it_from_being_sent(datab
     async with running_bot(database_url, chat, agent) as bot:
         message = await bot.hear("<@UBOT> hi")
         await bot.idle()
+        await bot.until(lambda: not bot.worker.running)
         await bot.press(Button.RETRY)
         await bot.until(lambda: bot.worker.running == 1)
         await bot.intake.take(SessionStopped("T1", "C1", message.ts, "UADA"))

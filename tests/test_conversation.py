@@ -209,7 +209,7 @@ async def test_a_turn_that_noxus_has_is_answered_by_the_next_process(database_ur
     async with running_bot(database_url, chat, agent, start=False) as bot:
         await bot.hear("<@UBOT> hi")
         (turn,) = await bot.store.claim("dead", 0.5)
-        await bot.store.bind(turn.conversation.id, "conversation-0")
+        await bot.store.bind(turn.id, "dead", "conversation-0")
         assert await bot.store.mark_submitted(turn.id, "dead", digest("hi"))
     async with running_bot(database_url, chat, agent) as bot:
         await bot.until(lambda: bool(chat.messages))
@@ -218,6 +218,29 @@ async def test_a_turn_that_noxus_has_is_answered_by_the_next_process(database_ur
         assert (body.markdown, body.notice, body.buttons) == ("The whole answer.", "", (Button.GOOD, Button.BAD))
         assert agent.recovered == [("conversation-0", digest("hi"))]
         assert agent.asked == []
+
+
+class SlowToReturn(Store):
+    """Has stored that a turn failed long before it says so."""
+
+    async def fail(self, turn_id: int, owner: str, code: str) -> bool:
+        failed = await super().fail(turn_id, owner, code)
+        await asyncio.sleep(0.5)
+        return failed
+
+
+async def test_retry_is_answered_while_the_failed_try_comes_to_its_end(database_url: str, chat: FakeChat) -> None:
+    """The turn is taken again by the process that has just stored its end: both its tasks are there for a moment."""
+    agent = FakeAgent([[AgentUnavailable("503", may_have_arrived=False)], says("Here.")])
+    async with running_bot(database_url, chat, agent, store_class=SlowToReturn) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.until(lambda: any(Button.RETRY in body.buttons for body in chat.bodies()))
+        await bot.idle()
+        assert bot.worker.running == 1
+        await bot.press(Button.RETRY)
+        await bot.idle()
+        assert chat.texts() == ["Here."]
+        await bot.until(lambda: not bot.worker.running)
 
 
 async def test_a_running_answer_is_handed_over(database_url: str, chat: FakeChat) -> None:

@@ -67,8 +67,8 @@ async def test_facts_name_the_last_asker_and_who_wrote_since(store: Store) -> No
     known = await facts(store, message(9, thread=1))
     assert known.conversation == turn.conversation
     assert (known.last_asker, known.others_wrote_since) == ("Ada", True)
-    await store.record_part(turn.id, PartRecord(0, ts(4)))
-    await store.record_part(turn.id, PartRecord(1, ts(6)))
+    await store.record_part(turn.id, "me", PartRecord(0, ts(4)))
+    await store.record_part(turn.id, "me", PartRecord(1, ts(6)))
     assert (await facts(store, message(9, thread=1))).others_wrote_since
     await store.finish(turn.id, "me")
     assert not (await facts(store, message(9, thread=1))).others_wrote_since
@@ -152,30 +152,71 @@ async def test_the_agents_conversation_is_bound_and_forgotten(store: Store) -> N
     """The id is there for the next turn of the thread; a reset turn takes it away."""
     await accept(store, message(1))
     turn = await claimed(store)
-    await store.bind(turn.conversation.id, "conv-1")
+    await store.bind(turn.id, "me", "conv-1")
     await store.finish(turn.id, "me")
     await accept(store, message(2, thread=1), StartAfresh())
     turn = await claimed(store)
     assert (turn.kind, turn.conversation.agent_conversation_id) == (TurnKind.RESET, "conv-1")
-    await store.bind(turn.conversation.id, None)
+    await store.bind(turn.id, "me", None)
     assert (await facts(store, message(3, thread=1))).conversation == turn.conversation.__class__(
         turn.conversation.id, turn.thread, turn.conversation.channel_kind
     )
+
+
+async def test_who_has_lost_a_turn_changes_nothing_of_it(store: Store) -> None:
+    """The thread's conversation and the parts of the answer belong to whoever has the turn now."""
+    await accept(store, message(1))
+    turn = await claimed(store)
+    assert await store.bind(turn.id, "me", "c-1")
+    assert await store.record_part(turn.id, "me", PartRecord(0, ts(2)))
+    assert not await store.bind(turn.id, "other", "c-2")
+    assert not await store.record_part(turn.id, "other", PartRecord(0, ts(3)))
+    await store.drop_parts(turn.id, "other", 0)
+    assert await store.parts(turn.id) == [PartRecord(0, ts(2))]
+    await store.finish(turn.id, "me")
+    assert not await store.bind(turn.id, "me", "c-3")
+    await accept(store, message(4, thread=1))
+    assert (await claimed(store)).conversation.agent_conversation_id == "c-1"
+
+
+async def test_a_turn_was_not_submitted_to_a_conversation_that_is_gone(store: Store) -> None:
+    """Who finds it after a death sends it, to another one."""
+    await accept(store, message(1))
+    turn = await claimed(store, lease=0.05)
+    await store.bind(turn.id, "me", "gone")
+    assert await store.mark_submitted(turn.id, "me", "digest")
+    await store.bind(turn.id, "me", None, needs_past=True)
+    await asyncio.sleep(0.1)
+    again = await claimed(store, "other")
+    assert (again.id, again.submitted, again.attempt, again.conversation.agent_conversation_id) == (
+        turn.id, False, 2, None
+    )  # fmt: skip
+
+
+async def test_a_lease_that_ran_out_is_for_others(store: Store) -> None:
+    """Who still works on the turn renews it instead; it comes back to him only when it was queued anew."""
+    await accept(store, message(1))
+    turn = await claimed(store, lease=0.0)
+    assert await store.claim("me", LEASE, at_work={turn.id}) == []
+    assert turn.id in await store.renew("me", {turn.id}, 0.0)
+    await store.postpone(turn.id, "me", 0.0)
+    assert [again.id for again in await store.claim("me", 0.0, at_work={turn.id})] == [turn.id]
+    assert [again.id for again in await store.claim("other", LEASE, at_work={turn.id + 1})] == [turn.id]
 
 
 async def test_the_conversation_remembers_its_files(store: Store) -> None:
     """From the moment it has them, however the turn ends, until another conversation begins."""
     await accept(store, message(1))
     turn = await claimed(store)
-    await store.bind(turn.conversation.id, "c-1")
+    await store.bind(turn.id, "me", "c-1")
     await store.mark_sent(turn.conversation.id, {"F2", "F1"})
     await store.fail(turn.id, "me", "agent")
     await accept(store, message(2))
     await accept(store, message(3, thread=1))
     [_, again] = await drain(store)
     assert again.conversation.sent_files == {"F1", "F2"}
+    await store.bind(again.id, "me", "c-2")
     await store.finish(again.id, "me")
-    await store.bind(turn.conversation.id, "c-2")
     await accept(store, message(4, thread=1))
     assert (await claimed(store)).conversation.sent_files == frozenset()
 
@@ -215,12 +256,12 @@ async def test_parts_are_kept_in_order_and_replaced(store: Store) -> None:
     """Recording a part again takes the place of the earlier one; dropping forgets the tail."""
     await accept(store, message(1))
     turn = await claimed(store)
-    await store.record_part(turn.id, PartRecord(1, ts(3)))
-    await store.record_part(turn.id, PartRecord(0, ts(2), placeholder=True))
-    await store.record_part(turn.id, PartRecord(0, ts(2)))
-    await store.record_part(turn.id, PartRecord(2, ts(4)))
+    await store.record_part(turn.id, "me", PartRecord(1, ts(3)))
+    await store.record_part(turn.id, "me", PartRecord(0, ts(2), placeholder=True))
+    await store.record_part(turn.id, "me", PartRecord(0, ts(2)))
+    await store.record_part(turn.id, "me", PartRecord(2, ts(4)))
     assert await store.parts(turn.id) == [PartRecord(0, ts(2)), PartRecord(1, ts(3)), PartRecord(2, ts(4))]
-    await store.drop_parts(turn.id, 1)
+    await store.drop_parts(turn.id, "me", 1)
     assert await store.parts(turn.id) == [PartRecord(0, ts(2))]
 
 
@@ -229,7 +270,7 @@ async def test_parts_that_an_answer_left_are_found_for_a_while(store: Store) -> 
     await accept(store, message(1))
     turn = await claimed(store)
     for index in range(3):
-        await store.record_part(turn.id, PartRecord(index, ts(2 + index)))
+        await store.record_part(turn.id, "me", PartRecord(index, ts(2 + index)))
     assert await store.parts_left(60) == []
     await store.finish(turn.id, "me")
     left = await store.parts_left(60)

@@ -162,7 +162,7 @@ async def test_a_fresh_start_that_waits_is_made_at_once(store: Store) -> None:
     """Its sentence is not said any more, but the conversation begins anew."""
     await accept(store, message(1))
     turn = await claimed(store)
-    await store.bind(turn.conversation.id, "conv-1")
+    await store.bind(turn.id, "me", "conv-1")
     await store.fail(turn.id, "me", "agent")
     await accept(store, message(2, thread=1), StartAfresh())
     handover = await opened(store)
@@ -426,7 +426,7 @@ async def test_settling_forgets(store: Store, sql: Raw) -> None:
         at = 10 * n
         await accept(store, message(at + 1, thread=1))
         turn = await claimed(store)
-        await store.bind(turn.conversation.id, "conv-1")
+        await store.bind(turn.id, "me", "conv-1")
         await store.finish(turn.id, "me")
         handover = await opened(store, claimed_by="U8", key=f"key {n}")
         await accept(store, message(at + 2, thread=1), KeepAsContext())

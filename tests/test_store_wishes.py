@@ -198,7 +198,7 @@ async def test_what_nobody_heard_goes_along_with_the_next_question(store: Store)
     await accept(store, message(1, user="U2"), KeepAsContext())
     await accept(store, message(2, thread=1))
     turn = await claimed(store)
-    await store.bind(turn.conversation.id, "conversation-1", needs_past=True)
+    await store.bind(turn.id, "me", "conversation-1", needs_past=True)
     await store.mark_submitted(turn.id, "me")
     assert await store.finish(turn.id, "me", "stopped", heard=False)
     for heard in (True, False):
@@ -325,7 +325,7 @@ async def test_a_deleted_question_gets_no_answer_and_holds_nobody_up(store: Stor
 async def test_a_failed_question_takes_new_words_but_is_not_taken_back(store: Store, sql: Raw) -> None:
     """Its answer stands in the thread with Retry, which asks what the message says by then; so while that waits."""
     turn = await running(store)
-    await store.record_part(turn.id, PartRecord(0, "5.0"))
+    await store.record_part(turn.id, "me", PartRecord(0, "5.0"))
     await store.fail(turn.id, "me", "agent")
     assert await store.edit_message(edited(1)) is Changed.USED
     assert await store.drop_message(deleted(1)) is Changed.TOO_LATE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Double, Row, ScalarSelect, bindparam, case, select, update
@@ -34,14 +35,15 @@ class Claims:
         self._rotations = {brief: Rotation() for brief in (False, True)}
         self._brief_first = False
 
-    async def claim(self, owner: str, lease_seconds: float, limit: int) -> list[Turn]:
-        """Take the next ``limit`` turns that may run, abandoned ones first, in one transaction.
+    async def claim(self, owner: str, lease_seconds: float, limit: int, at_work: Collection[int]) -> list[Turn]:
+        """Take the next ``limit`` turns that may run, abandoned ones first, in one transaction; of those the owner is
+        ``at_work`` on only what has been queued anew.
 
         Replicas that claim at the same moment do not see each other: then a bound may be passed by what one took.
         """
         for _ in range(_TRANSACTIONS):
             try:
-                turns, unfinished = await self._transaction(owner, lease_seconds, limit)
+                turns, unfinished = await self._transaction(owner, lease_seconds, limit, at_work)
             except IntegrityError:
                 # Between our look and our update another replica started a turn of the same thread. One by one, a
                 # further race costs less.
@@ -51,16 +53,21 @@ class Claims:
                 return turns
         return []
 
-    async def _transaction(self, owner: str, lease_seconds: float, limit: int) -> tuple[list[Turn], bool]:
+    async def _transaction(
+        self, owner: str, lease_seconds: float, limit: int, at_work: Collection[int]
+    ) -> tuple[list[Turn], bool]:
         def work(connection: Connection) -> tuple[list[Turn], bool]:
-            return self._take(connection, {"owner_name": owner, "lease_seconds": lease_seconds}, limit)
+            return self._take(connection, {"owner_name": owner, "lease_seconds": lease_seconds}, limit, at_work)
 
         return await self._database.transact(work)
 
-    def _take(self, connection: Connection, held: dict[str, Any], limit: int) -> tuple[list[Turn], bool]:
+    def _take(
+        self, connection: Connection, held: dict[str, Any], limit: int, at_work: Collection[int]
+    ) -> tuple[list[Turn], bool]:
         """The turns, and whether there may be more than could be looked at."""
         taken: list[int] = []
-        while len(taken) < limit and (turn_id := connection.execute(_TAKE_ABANDONED, held).scalar_one_or_none()):
+        abandoned = {**held, "at_work": sorted(at_work)}
+        while len(taken) < limit and (turn_id := connection.execute(_TAKE_ABANDONED, abandoned).scalar_one_or_none()):
             taken.append(turn_id)
         unfinished = False
         if len(taken) < limit:
@@ -85,11 +92,15 @@ class Claims:
 
 
 def _abandoned() -> ScalarSelect[int]:
-    """A running turn whose owner has not renewed in time."""
+    """A running turn whose owner has not renewed in time, and that is none of those we run ourselves."""
     turn = aliased(TurnRow)
     return (
         select(turn.id)
-        .where(is_running(turn), turn.lease_until <= epoch_now())
+        .where(
+            is_running(turn),
+            turn.lease_until <= epoch_now(),
+            turn.id.not_in(bindparam("at_work", expanding=True)),
+        )
         .order_by(turn.lease_until)
         .limit(1)
         .with_for_update(skip_locked=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, null, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, literal, null, select, update
 from sqlalchemy.orm import aliased
 
 from slackbot.domain import (
@@ -112,15 +112,18 @@ class Store(Wishes, Handovers):
 
     # --- holding a turn
 
-    async def claim(self, owner: str, lease_seconds: float, limit: int = 1) -> list[Turn]:
+    async def claim(
+        self, owner: str, lease_seconds: float, limit: int = 1, *, at_work: Collection[int] = ()
+    ) -> list[Turn]:
         """The next turns that may run, at most ``limit``, now RUNNING and held by ``owner`` for ``lease_seconds``.
 
-        Turns whose lease ran out come first. One that was submitted comes back with that flag and its attempt
+        Turns whose lease ran out come first, but for those that the owner is still ``at_work`` on: a renewal brings
+        those back. One that was submitted comes back with that flag and its attempt
         number; one that was not counts a further attempt. Of the others those whose thread has no running question
         and no older queued one; notices wait for nobody. Teams are served in turn, in a team its channels, in a
         channel its people, each in the order of acceptance.
         """
-        return await self._claims.claim(owner, lease_seconds, limit)
+        return await self._claims.claim(owner, lease_seconds, limit, at_work)
 
     async def renew(self, owner: str, turn_ids: Collection[int], lease_seconds: float) -> dict[int, str | None]:
         """Hold these turns for ``lease_seconds`` from now; returns those that are still the owner's, each with who
@@ -287,14 +290,28 @@ class Store(Wishes, Handovers):
 
     # --- the thread
 
-    async def bind(self, conversation_id: int, agent_conversation_id: str | None, *, needs_past: bool = False) -> None:
-        """Remember which Noxus conversation the thread goes on in; None forgets it.
+    async def bind(
+        self, turn_id: int, owner: str, agent_conversation_id: str | None, *, needs_past: bool = False
+    ) -> bool:
+        """Remember which Noxus conversation the turn's thread goes on in; None forgets it, and that the turn was
+        submitted to it. False when the turn is no longer the owner's.
 
         ``needs_past``: it has to be told what was said in the thread before, until a turn in it is DONE.
         """
-        await self._set(
-            conversation_id, agent_conversation_id=agent_conversation_id, needs_past=needs_past, sent_files=None
-        )
+
+        def bind(connection: Connection) -> bool:
+            held = _is_held(turn_id, owner)
+            bound = connection.execute(
+                update(ConversationRow)
+                .where(ConversationRow.id == select(TurnRow.conversation_id).where(held).scalar_subquery())
+                .values(agent_conversation_id=agent_conversation_id, needs_past=needs_past, sent_files=None)
+                .returning(ConversationRow.id)
+            ).all()
+            if agent_conversation_id is None:
+                connection.execute(update(TurnRow).where(held).values(submitted_at=None, digest=None))
+            return bool(bound)
+
+        return await self._database.transact(bind)
 
     async def mark_sent(self, conversation_id: int, file_ids: Collection[str]) -> None:
         """Remember all the files that the Noxus conversation has by now."""
@@ -341,17 +358,21 @@ class Store(Wishes, Handovers):
 
     # --- the parts of a reply
 
-    async def record_part(self, turn_id: int, part: PartRecord) -> None:
-        """Remember the Slack message that carries this part, in place of an earlier one."""
-        insert = self._database.insert(PartRow).values(
-            turn_id=turn_id, index=part.index, ts=part.ts, placeholder=part.placeholder
+    async def record_part(self, turn_id: int, owner: str, part: PartRecord) -> bool:
+        """Remember the Slack message that carries this part, in place of an earlier one. False when the turn is no
+        longer the owner's."""
+        values = {"index": part.index, "ts": part.ts, "placeholder": part.placeholder}
+        insert = self._database.insert(PartRow).from_select(
+            ["turn_id", *values],
+            select(TurnRow.id, *(literal(value) for value in values.values())).where(_is_held(turn_id, owner)),
         )
-        await self._database.write(
+        recorded = await self._database.write(
             insert.on_conflict_do_update(
                 index_elements=[PartRow.turn_id, PartRow.index],
                 set_={"ts": part.ts, "placeholder": part.placeholder},
-            )
+            ).returning(PartRow.id)
         )
+        return bool(recorded)
 
     async def parts(self, turn_id: int) -> list[PartRecord]:
         """The parts of a reply, in order."""
@@ -389,9 +410,10 @@ class Store(Wishes, Handovers):
         )
         return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts, row.id, row.attempt) for row in rows]
 
-    async def drop_parts(self, turn_id: int, from_index: int) -> None:
-        """Forget the parts from ``from_index`` on."""
-        await self._database.write(delete(PartRow).where(PartRow.turn_id == turn_id, PartRow.index >= from_index))
+    async def drop_parts(self, turn_id: int, owner: str, from_index: int) -> None:
+        """Forget the parts from ``from_index`` on, if the turn is still the owner's."""
+        held = exists().where(_is_held(turn_id, owner))
+        await self._database.write(delete(PartRow).where(PartRow.turn_id == turn_id, PartRow.index >= from_index, held))
 
     async def counts(self) -> Counts:
         """How many turns wait and how many run."""

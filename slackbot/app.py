@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from slackbot.answering import TurnTools
@@ -109,9 +110,7 @@ async def serve(
         )
         stack.push_async_callback(agent.aclose)
         middle = _middle(settings, store, chat, agent, installations, budget, open_replies, standing)
-        for thread, ts, turn_id, attempt in await store.parts_left(LEFT_SECONDS):
-            # Whoever wrote them may have died with a Stop button still to be taken off.
-            middle.tidying.later(thread, ts, None, turn_id, attempt)
+        await _tidy(store, chat, middle)
         server = _server(settings, web, Gate(web, installations, middle.intake.take))
         await _connect(server)
         ops.watch(lambda: server.is_connected, store.counts, lambda: agent.is_down)
@@ -121,12 +120,21 @@ async def serve(
         if presence:
             hear = {"turns": middle.worker.wake, "stops": middle.worker.renew, "handovers": middle.desk.wake}
             beside.append(presence.run(hear))
-        if ready is not None:
-            ready(installations.identities)
-        await _work(middle, beside, ops, stop, settings.shutdown_seconds)
+        with _signals(stop) as hurry:
+            if ready is not None:
+                ready(installations.identities)
+            await _work(middle, beside, ops, stop, settings.shutdown_seconds, hurry)
         if presence:
             # Before the socket closes: what still comes in is for the others.
             await presence.leave()
+
+
+async def _tidy(store: Store, chat: SlackChat, middle: _Middle) -> None:
+    """Whoever was here before us may have died with a Stop button or a mark still to be taken off."""
+    for thread, ts, turn_id, attempt in await store.parts_left(LEFT_SECONDS):
+        middle.tidying.later(thread, ts, None, turn_id, attempt)
+    for thread, ts in await store.marks_left(LEFT_SECONDS):
+        middle.marks.later("unmark", partial(chat.unmark_waiting, thread, ts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +145,7 @@ class _Middle:
     turns: Turns
     intake: Intake
     tidying: Tidying
+    marks: Errands
     errands: tuple[Errands, ...]
     desk: Desk
 
@@ -219,24 +228,28 @@ def _middle(
         is_full=worker.is_full,
         stop=turns.stop,
     )
-    return _Middle(worker, turns, intake, tidying, (errands, marks, one_by_one), desk)
+    return _Middle(worker, turns, intake, tidying, marks, (errands, marks, one_by_one), desk)
 
 
 async def _work(
-    middle: _Middle, beside: Iterable[Coroutine[Any, Any, None]], ops: Ops, stop: asyncio.Event, seconds: float
+    middle: _Middle,
+    beside: Iterable[Coroutine[Any, Any, None]],
+    ops: Ops,
+    stop: asyncio.Event,
+    seconds: float,
+    hurry: asyncio.Event,
 ) -> None:
-    """Run everything until ``stop``, then let it come to its end."""
+    """Run everything until ``stop``, then let it come to its end, ``hurry`` or not."""
     async with asyncio.TaskGroup() as tasks:
         desk = tasks.create_task(middle.desk.run())
         runs = [middle.tidying.run(), *(errands.run() for errands in middle.errands), *beside]
         aside = [tasks.create_task(each) for each in runs]
         working = tasks.create_task(middle.worker.run())
-        with _signals(stop) as hurry:
-            await stop.wait()
-            ops.stopping = True
-            log.info("stop.began", extra={"turns": middle.worker.running})
-            middle.worker.stop()
-            await _drain(working, middle.turns, seconds, hurry)
+        await stop.wait()
+        ops.stopping = True
+        log.info("stop.began", extra={"turns": middle.worker.running})
+        middle.worker.stop()
+        await _drain(working, middle.turns, seconds, hurry)
         middle.desk.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(TIDYING_SECONDS):

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 NOBODY = "Sorry, there is no human I could call from here. I will go on helping as well as I can."
 UNKNOWN = "I no longer know this request. Please write in the thread."
 NOT_OPERATOR = "Only the people who look after these requests can do that."
+UNCHECKED = "I cannot see right now who may do that. Please try again in a moment."
 NOT_ASKER = "Only the person who asked, or somebody who looks after these requests, can do that."
 ALREADY_ASKED = "A human was asked already."
 TAKEN = "{name} has this one already."
@@ -150,8 +151,8 @@ class Handovers:
         """Do what somebody chose from a message's menu, or answered to our question. Raises ``StoreError``."""
         if press.button is Button.HUMAN:
             await self.called(thread, kind, HandoverReason.USER, press.user_id, key=f"menu {press.message_ts}")
-        elif press.user_id not in await self._chat.operators(press.team_id):
-            self._whisper(thread, press.user_id, NOT_OPERATOR)
+        elif refused := await self._refused(press.user_id, press.team_id):
+            self._whisper(thread, press.user_id, refused)
         elif press.button is Button.TAKE_OVER:
             handed = await self._store.take_over(thread, press.user_id, self._rules.timers)
             self._done("handover.taken", handed, press.user_id)
@@ -189,7 +190,7 @@ class Handovers:
     async def operator_wrote(self, message: InboundMessage, thread: ThreadKey, during: int | None) -> None:
         """Somebody wrote in a channel's thread without addressing the agent. Of an operator that counts as a human's
         word ``during`` a handover; else they are asked once whether they take over, and the agent waits for that."""
-        if message.user_id not in await self._chat.operators(message.team_id):
+        if await self._refused(message.user_id, message.team_id):
             return
         if during is not None:
             await self._store.operator_spoke(during, self._rules.timers)
@@ -211,8 +212,8 @@ class Handovers:
         private = handover.conversation.channel_kind is ChannelKind.DM
         if message.text.lstrip().startswith("//") or not private:
             log.info("handover.note", extra=ids)
-        elif message.user_id not in await self._chat.operators(message.team_id):
-            self._whisper(ThreadKey(message.team_id, card.channel_id, card.ts), message.user_id, NOT_OPERATOR)
+        elif refused := await self._refused(message.user_id, message.team_id):
+            self._whisper(ThreadKey(message.team_id, card.channel_id, card.ts), message.user_id, refused)
         elif handover.state is not HandoverState.HUMAN:
             words = OVER if not handover.is_open else NOT_TAKEN
             self._whisper(ThreadKey(message.team_id, card.channel_id, card.ts), message.user_id, words)
@@ -227,8 +228,8 @@ class Handovers:
     async def _claim(self, handover: Handover, user_id: str) -> str:
         """Give the handover to this person; returns what to tell them when it is not done."""
         team_id = handover.conversation.thread.team_id
-        if user_id not in await self._chat.operators(team_id):
-            return NOT_OPERATOR
+        if refused := await self._refused(user_id, team_id):
+            return refused
         handed = await self._store.claim_handover(handover.id, team_id, user_id, self._rules.timers)
         self._done("handover.claimed", handed, user_id)
         return "" if handed.done else await self._refusal(handed.handover, UNKNOWN)
@@ -237,11 +238,19 @@ class Handovers:
         """End the handover for this person; returns what to tell them when it is not done."""
         team_id, asker = handover.conversation.thread.team_id, user_id == handover.asker_id
         may = asker if move is Move.CALL_OFF else asker and move is Move.HAND_BACK and self._rules.asker_hands_back
-        if not may and user_id not in await self._chat.operators(team_id):
-            return NOT_OPERATOR if move is Move.RESOLVE else NOT_ASKER
+        words = NOT_OPERATOR if move is Move.RESOLVE else NOT_ASKER
+        if not may and (refused := await self._refused(user_id, team_id, words)):
+            return refused
         handed = await self._store.end_handover(handover.id, team_id, move, user_id)
         self._done("handover.ended", handed, user_id)
         return "" if handed.done else await self._refusal(handed.handover, UNKNOWN)
+
+    async def _refused(self, user_id: str, team_id: str, words: str = NOT_OPERATOR) -> str:
+        """What to tell somebody who is no operator, as far as is known; empty for operators."""
+        operators = await self._chat.operators(team_id)
+        if operators is None:
+            return UNCHECKED
+        return "" if user_id in operators else words
 
     def _done(self, event: str, handed: Handed, user_id: str) -> None:
         handover = handed.handover

@@ -237,7 +237,7 @@ class Intake:
             self._whisper(thread, stopped.user_id, REFUSALS[Button.STOP, outcome])
 
     async def _is_operator(self, press: Press | SessionStopped) -> bool:
-        return press.user_id in await self._chat.operators(press.team_id)
+        return press.user_id in (await self._chat.operators(press.team_id) or ())
 
     def _is_bare(self, edited: MessageEdited) -> bool:
         """Whether nothing is left to ask. Then what was asked before stands."""

@@ -70,8 +70,9 @@ class Chat(Protocol):
         """Ask one person something in the thread that nobody else sees; ``buttons`` act on the thread, and
         ``about_ts`` is the message that the question is about."""
 
-    async def operators(self, team_id: str) -> frozenset[str]:
-        """Who may take threads over, as the settings say; never guests. Remembered for a minute."""
+    async def operators(self, team_id: str) -> frozenset[str] | None:
+        """Who may take threads over, as the settings say; never guests. Remembered for a minute. None while Slack does
+        not tell."""
 
     async def permalink(self, message: MessageRef, team_id: str) -> str:
         """The address of a message; empty when Slack does not tell."""

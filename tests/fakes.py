@@ -55,7 +55,7 @@ class FakeChat:
 
     ``files`` are what ``look_up_file`` finds, by id, with their bytes. ``refusals`` are raised for the file of that id
     when it is looked up, of that URL when it is downloaded, and of that name when it is uploaded. ``operator_ids`` may
-    take threads over.
+    take threads over; None where Slack does not tell who.
     """
 
     latency: float = 0.06
@@ -67,7 +67,7 @@ class FakeChat:
     fail: Callable[[str, int], Exception | None] = lambda _method, _number: None
     past: list[ContextMessage] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
-    operator_ids: frozenset[str] = frozenset()
+    operator_ids: frozenset[str] | None = frozenset()
     left: frozenset[str] = frozenset()
     """Whose account was deactivated."""
 
@@ -154,7 +154,7 @@ class FakeChat:
         await self._call("ask_privately")
         self.questions.append((thread, user_id, text, tuple(buttons), about_ts))
 
-    async def operators(self, team_id: str) -> frozenset[str]:
+    async def operators(self, team_id: str) -> frozenset[str] | None:
         return self.operator_ids
 
     async def permalink(self, message: MessageRef, team_id: str) -> str:

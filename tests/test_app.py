@@ -164,6 +164,22 @@ async def test_a_restart_goes_on_with_the_same_conversation(acme: World, url: st
     assert len(acme.noxus.conversations) == 1
 
 
+async def test_a_restart_takes_off_what_was_left(acme: World, url: str) -> None:
+    """The mark of a question that had waited could not be taken off, and its process is gone: the next one does it."""
+    slack = acme.slack
+    ada, general = slack.users["ada"], slack.channels["general"]
+    slack.faults.add(method="reactions.remove", error="internal_error", times=None)
+    async with bot(acme.environ(url)):
+        root = await slack.say(ada, general, f"<@{slack.bot_user_id}> /words 20 rate=30")
+        second = await slack.say(ada, general, f"<@{slack.bot_user_id}> /say Second.", thread_ts=root)
+        await answered(acme, "general", root, "Second.", count=2)
+    [marked] = [message for message in slack.messages(general, root) if message.reactions]
+    assert marked.ts == second
+    slack.faults.clear()
+    async with bot(acme.environ(url)):
+        await slack.wait(lambda: not any(message.reactions for message in slack.messages(general, root)), timeout=5)
+
+
 async def test_the_end_of_the_process_leaves_no_mark_behind(acme: World, url: str) -> None:
     """What is only to be done soon is done before the bot goes, as far as Slack lets it."""
     slack = acme.slack

@@ -32,7 +32,7 @@ from slackbot.domain import (
     ToolStarted,
 )
 from slackbot.errors import AgentRunFailed, ChatUnavailable, ThreadClosed
-from slackbot.handover import ALREADY_ASKED, NOBODY, NOT_OPERATOR, TAKEN, HandoverRules
+from slackbot.handover import ALREADY_ASKED, NOBODY, NOT_OPERATOR, TAKEN, UNCHECKED, HandoverRules
 from slackbot.routing import Rules, decide
 from slackbot.store import Timers
 from tests.databases import Raw
@@ -177,6 +177,25 @@ async def test_one_of_two_operators_wins(database_url: str, chat: FakeChat) -> N
         winner = next(name for name in ("Olga", "Otto") if name in chat.whispers[1][1])
         assert chat.whispers[1] == ({"Olga": "UOTTO", "Otto": "UOLGA"}[winner], TAKEN.format(name=winner))
         await heading(bot, f"{winner} helps Ada")
+
+
+async def test_while_slack_does_not_tell_who_may_nobody_is_sent_away_for_good(
+    database_url: str, chat: FakeChat
+) -> None:
+    """A press, and words below the card, are answered with "try again"; then both work."""
+    olgas = chat.operator_ids
+    async with running_bot(database_url, chat, FakeAgent(), handover_rules=RULES) as bot:
+        await bot.hear("human", channel="D1", kind=ChannelKind.DM)
+        await heading(bot, "Ada needs a human")
+        chat.operator_ids = None
+        await press(bot, Button.CLAIM, "UOLGA")
+        await bot.until(lambda: chat.whispers == [("UOLGA", UNCHECKED)])
+        chat.operator_ids = olgas
+        await press(bot, Button.CLAIM, "UOLGA")
+        await heading(bot, "Olga helps Ada")
+        chat.operator_ids = None
+        await desk_says(bot, "hello?")
+        await bot.until(lambda: chat.whispers == [("UOLGA", UNCHECKED)] * 2)
 
 
 async def test_taking_over_stops_a_growing_answer(database_url: str, chat: FakeChat) -> None:

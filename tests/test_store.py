@@ -281,6 +281,20 @@ async def test_parts_that_an_answer_left_are_found_for_a_while(store: Store) -> 
     assert await store.parts_left(-1) == []
 
 
+async def test_messages_that_waited_are_found_for_a_while(store: Store) -> None:
+    """Once they are answered: until then their mark is right."""
+    for n in (1, 2):
+        await accept(store, message(n, thread=1))
+    first = await claimed(store)
+    assert await store.marks_left(60) == []
+    await store.finish(first.id, "me")
+    second = await claimed(store)
+    assert await store.marks_left(60) == []
+    await store.finish(second.id, "me")
+    assert await store.marks_left(60) == [(second.thread, ts(2))]
+    assert await store.marks_left(60, newest=0) == await store.marks_left(-1) == []
+
+
 async def test_counts_tell_what_waits_and_what_runs(store: Store) -> None:
     """Done, failed and context rows are no work."""
     for at in range(3):

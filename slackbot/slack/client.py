@@ -349,8 +349,8 @@ class SlackChat:
         """Names of those channels that can be read."""
         return await self._names.channels(team_id, channel_ids)
 
-    async def operators(self, team_id: str) -> frozenset[str]:
-        """Who may take threads over."""
+    async def operators(self, team_id: str) -> frozenset[str] | None:
+        """Who may take threads over, as far as Slack tells."""
         return await self._operators.of(team_id)
 
     async def permalink(self, message: MessageRef, team_id: str) -> str:

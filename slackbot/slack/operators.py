@@ -13,7 +13,7 @@ from slackbot.slack.names import Call, Names, Recent
 log = logging.getLogger(__name__)
 
 KNOWN_SECONDS: Final = 60.0
-UNKNOWN_SECONDS: Final = 10.0
+UNKNOWN_SECONDS: Final = 5.0
 """After a failure Slack is asked again this soon."""
 ASK_SECONDS: Final = 2.0
 """Longest that anybody waits: somebody has pressed a button, and Slack gives that three seconds."""
@@ -42,15 +42,16 @@ class Operators:
         self._listed = listed
         self._group = group
         self._channel = "" if listed or group else channel
-        self._recent: Recent[frozenset[str]] = Recent(now)
+        self._recent: Recent[tuple[frozenset[str] | None]] = Recent(now)
         self._last: dict[str, frozenset[str]] = {}
         self._asking: dict[str, asyncio.Lock] = {}
 
-    async def of(self, team_id: str) -> frozenset[str]:
-        """The team's operators; when Slack does not tell, those it told of last, or who is listed. Never raises."""
+    async def of(self, team_id: str) -> frozenset[str] | None:
+        """The team's operators; when Slack does not tell, those it told of last, or who is listed, else None. Never
+        raises."""
         async with self._asking.setdefault(team_id, asyncio.Lock()):
-            if (known := self._recent.get(team_id)) is not None:
-                return known
+            if known := self._recent.get(team_id):
+                return known[0]
             seconds = KNOWN_SECONDS
             try:
                 async with asyncio.timeout(ASK_SECONDS):
@@ -59,8 +60,8 @@ class Operators:
                 seconds = UNKNOWN_SECONDS
                 reason = str(error) or f"no answer within {ASK_SECONDS:g} s"
                 log.warning("operators.unknown", extra={"team": team_id, "error": reason})
-            found = self._last.get(team_id, self._listed)
-            self._recent.put(team_id, found, seconds)
+            found = self._last.get(team_id, self._listed or None)
+            self._recent.put(team_id, (found,), seconds)
             return found
 
     async def _ask(self, team_id: str) -> frozenset[str]:

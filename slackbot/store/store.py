@@ -410,6 +410,19 @@ class Store(Wishes, Handovers):
         )
         return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts, row.id, row.attempt) for row in rows]
 
+    async def marks_left(self, seconds: float, newest: int = 100) -> list[tuple[ThreadKey, str]]:
+        """The messages that waited for an answer which ended at most ``seconds`` ago, each with its thread. Of all
+        turns only the ``newest`` are looked at."""
+        recent = select(TurnRow.id).order_by(TurnRow.id.desc()).limit(newest).subquery()
+        rows = await self._database.read(
+            select(ConversationRow.team_id, ConversationRow.channel_id, ConversationRow.root_ts, TurnRow.ts)
+            .select_from(recent)
+            .join(TurnRow, TurnRow.id == recent.c.id)
+            .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
+            .where(TurnRow.waited, TurnRow.finished_at > epoch_now() - seconds)
+        )
+        return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts) for row in rows]
+
     async def drop_parts(self, turn_id: int, owner: str, from_index: int) -> None:
         """Forget the parts from ``from_index`` on, if the turn is still the owner's."""
         held = exists().where(_is_held(turn_id, owner))

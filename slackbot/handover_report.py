@@ -53,9 +53,7 @@ def _row(record: HandoverRecord) -> dict[str, str | int | None]:
         "reason": handover.reason.value,
         "asker": handover.asker_id,
         "operator": handover.operator_id,
-        "to claim": _lasted(record.seconds_to_claim),
-        "to first word": _lasted(record.seconds_to_first_word),
-        "to end": _lasted(record.seconds_to_end),
+        **{f"to {name.replace('_', ' ')}": _lasted(wait) for name, wait in record.waits().items()},
         "outcome": record.outcome,
     }
 
@@ -86,15 +84,9 @@ def _object(record: HandoverRecord) -> dict[str, Any]:
         "operator": handover.operator_id,
         "state": handover.state.value,
         "outcome": record.outcome,
-        "seconds_to_claim": _seconds(record.seconds_to_claim),
-        "seconds_to_first_word": _seconds(record.seconds_to_first_word),
-        "seconds_to_end": _seconds(record.seconds_to_end),
+        **{f"seconds_to_{name}": wait and round(wait, 1) for name, wait in record.waits().items()},
         "steps": [_step(record, number) for number in range(len(record.transitions))],
     }
-
-
-def _seconds(wait: float | None) -> float | None:
-    return None if wait is None else round(wait, 1)
 
 
 def _lasted(wait: float | None) -> str:

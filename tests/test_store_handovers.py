@@ -913,12 +913,10 @@ async def test_handovers_are_listed_newest_first(store: Store, sql: Raw) -> None
     sql("UPDATE handovers SET claimed_at = 1013, first_word_at = 1023.5, ended_at = 2003 WHERE id = 4")
     newest, *others = await store.handovers()
     assert [record.handover.id for record in others] == [3, 2, 1]
-    waits = (newest.seconds_to_claim, newest.seconds_to_first_word, newest.seconds_to_end)
-    assert (newest.outcome, waits) == ("resolve", (10.0, 20.5, 1000.0))
+    assert (newest.outcome, newest.waits()) == ("resolve", {"claim": 10.0, "first_word": 20.5, "end": 1000.0})
     assert [step.move for step in newest.transitions] == [Move.ASK, Move.CLAIM, Move.RESOLVE]
     open_one = others[0]
-    waits = (open_one.seconds_to_claim, open_one.seconds_to_first_word, open_one.seconds_to_end)
-    assert (open_one.outcome, waits) == ("requested", (None, None, None))
+    assert (open_one.outcome, open_one.waits()) == ("requested", {"claim": None, "first_word": None, "end": None})
     assert [step.move for step in open_one.transitions] == [Move.ASK]
     assert [record.handover.id for record in await store.handovers(since=1_002)] == [4, 3]
     assert [record.handover.id for record in await store.handovers(limit=2)] == [4, 3]

@@ -93,7 +93,9 @@ def take_in(database: Database, connection: Connection, arrival: Arrival) -> Acc
         return Accepted(decision)
     conversation_id = row.conversation_id
     if conversation_id is None:
-        conversation_id = _start_conversation(database, connection, thread, message.channel_kind)
+        conversation_id = new_conversation(database, connection, thread, message.channel_kind)
+    if conversation_id is None:
+        conversation_id = connection.execute(_FIND_THREAD, thread).scalar_one()
     kind, notice = _kind(decision)
     handover = facts.handover
     speaks_for_us = kind is TurnKind.CONTEXT and handover is not None and handover.operator_id == message.user_id
@@ -156,21 +158,12 @@ def _kind(
             return TurnKind.CONTEXT, None
 
 
-def _start_conversation(database: Database, connection: Connection, thread: dict[str, str], kind: ChannelKind) -> int:
-    created = connection.execute(
-        database.insert_new(ConversationRow),
-        {
-            **thread,
-            "channel_kind": kind.value,
-            "mention_only": False,
-            "needs_past": False,
-            "is_shared": False,
-        },
-    )
-    if (conversation_id := created.scalar_one_or_none()) is not None:
-        return conversation_id
-    # Another replica started it since we looked.
-    return connection.execute(select(ConversationRow.id).where(_IS_THREAD), thread).scalar_one()
+def new_conversation(
+    database: Database, connection: Connection, thread: dict[str, str], kind: ChannelKind
+) -> int | None:
+    """Start the thread's conversation; None when another replica has done so since we looked."""
+    modes = {"channel_kind": kind.value, "mention_only": False, "needs_past": False, "is_shared": False}
+    return connection.execute(database.insert_new(ConversationRow), {**thread, **modes}).scalar_one_or_none()
 
 
 _IS_THREAD = and_(
@@ -243,6 +236,7 @@ def _count(what: ColumnElement[bool]) -> ScalarSelect[int]:
 
 # Built once: building it takes ten times as long as running it.
 _KNOWN = _known()
+_FIND_THREAD = select(ConversationRow.id).where(_IS_THREAD)
 _OPEN = select(HandoverRow.id).where(HandoverRow.conversation_id == bindparam("conversation"), is_open(HandoverRow))
 
 

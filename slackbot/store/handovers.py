@@ -1,23 +1,24 @@
-"""Handovers: who has a thread, and every step of that."""
+"""Every step of a handover."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, select, true, update
+from sqlalchemy import Connection, Select, and_, exists, func, insert, select, update
 
 from slackbot.domain import (
     ChannelKind,
     Handover,
     HandoverReason,
     HandoverState,
-    MessageRef,
     Move,
     ThreadKey,
     TurnKind,
     TurnState,
 )
 from slackbot.store import rows
+from slackbot.store.acceptance import new_conversation
+from slackbot.store.handover_reads import HandoverReads, is_in_team
 from slackbot.store.lanes import wait_ended, wait_ends
 from slackbot.store.models import (
     ConversationRow,
@@ -33,8 +34,8 @@ from slackbot.store.models import (
     is_pending,
     is_speaking,
 )
-from slackbot.store.outbox import Outbox, next_timer
-from slackbot.store.values import Handed, HandoverRecord, Timers
+from slackbot.store.outbox import next_timer
+from slackbot.store.values import Handed, Timers
 
 _REQUESTED, _HUMAN = HandoverState.REQUESTED, HandoverState.HUMAN
 _ENDS: Final = {
@@ -48,7 +49,7 @@ _ENDS: Final = {
 _FORGOTTEN: Final = {"agent_conversation_id": None, "needs_past": False, "sent_files": None}
 
 
-class Handovers(Outbox):
+class Handovers(HandoverReads):
     """The operations of the store on handovers.
 
     A step is taken in one transaction that holds the conversation's row, and only from a state that it may be taken
@@ -139,78 +140,6 @@ class Handovers(Outbox):
             await wait_ended(self._database, handed.handover.conversation.id)
         return handed
 
-    # --- what is there
-
-    async def open_handover(self, thread: ThreadKey) -> Handover | None:
-        """The thread's open handover."""
-        return await self._find(_is_thread(thread) & is_open(HandoverRow))
-
-    async def newest_handover(self, conversation_id: int) -> Handover | None:
-        """The conversation's newest handover, open or not."""
-        return await self._find(HandoverRow.conversation_id == conversation_id)
-
-    async def handover(self, handover_id: int, team_id: str) -> Handover | None:
-        """A handover of this team, open or not."""
-        return await self._find(_is_in_team(handover_id, team_id))
-
-    async def handover_of_card(self, team_id: str, card: MessageRef) -> Handover | None:
-        """The newest handover, open or not, that this message shows."""
-        return await self._find(
-            and_(
-                HandoverRow.card_ts == card.ts,
-                HandoverRow.card_channel_id == card.channel_id,
-                ConversationRow.team_id == team_id,
-            )
-        )
-
-    async def ordered_handover(self, turn_id: int) -> Handover | None:
-        """The handover that this message gave an order about, if that is still open."""
-        order = select(TurnRow.handover_id).where(TurnRow.id == turn_id, TurnRow.kind == TurnKind.CONTEXT.value)
-        return await self._find(is_open(HandoverRow) & (HandoverRow.id == order.scalar_subquery()))
-
-    async def in_human_hands(self) -> list[Handover]:
-        """Those that an operator has."""
-        held = is_open(HandoverRow) & (HandoverRow.state == _HUMAN.value)
-        return [rows.handover(row) for row in await self._database.read(rows.handovers(held))]
-
-    async def hand_backs(self, conversation_id: int) -> int:
-        """How often the agent was given this conversation back by hand."""
-        of_conversation = HandoverRow.conversation_id == conversation_id
-        [[count]] = await self._database.read(
-            select(func.count())
-            .select_from(TransitionRow)
-            .join(HandoverRow, HandoverRow.id == TransitionRow.handover_id)
-            .where(of_conversation, TransitionRow.move == Move.HAND_BACK.value)
-        )
-        return int(count)
-
-    async def was_heeded(self, conversation_id: int, key: str) -> bool:
-        """Whether this signal called somebody before, and that is over."""
-        heeded = exists().where(SignalRow.conversation_id == conversation_id, SignalRow.key == key)
-        is_on = exists().where(HandoverRow.conversation_id == conversation_id, is_open(HandoverRow))
-        [[over]] = await self._database.read(select(heeded & ~is_on))
-        return bool(over)
-
-    async def handovers(
-        self, since: float | None = None, limit: int | None = None, *, handover_id: int | None = None
-    ) -> list[HandoverRecord]:
-        """What was opened from ``since`` on (epoch seconds), newest first, at most ``limit``; or the one of that id."""
-        wanted = and_(
-            true() if since is None else HandoverRow.opened_at >= since,
-            true() if handover_id is None else HandoverRow.id == handover_id,
-        )
-        newest_first = (HandoverRow.opened_at.desc(), HandoverRow.id.desc())
-        listed = select(HandoverRow.id).where(wanted).order_by(*newest_first).limit(limit).subquery()
-        async with self._database.reading() as connection:
-            found = (await connection.execute(rows.handovers(wanted).order_by(*newest_first).limit(limit))).all()
-            steps = await connection.execute(
-                select(TransitionRow.__table__)
-                .join(listed, listed.c.id == TransitionRow.handover_id)
-                .order_by(TransitionRow.id)
-            )
-            taken = rows.steps(steps.all())
-        return [HandoverRecord(rows.handover(row), taken.get(row.handover_id, ())) for row in found]
-
     # --- operators
 
     async def hold(self, thread: ThreadKey, operator_id: str, seconds: float) -> bool:
@@ -240,7 +169,7 @@ class Handovers(Outbox):
 
     async def release_hold(self, thread: ThreadKey) -> None:
         """The thread's next question need not wait any longer."""
-        release = update(ConversationRow).where(_is_thread(thread)).values(held_until=None)
+        release = update(ConversationRow).where(rows.is_thread(thread)).values(held_until=None)
         for [conversation_id] in await self._database.write(release.returning(ConversationRow.id)):
             await wait_ended(self._database, conversation_id)
 
@@ -248,18 +177,16 @@ class Handovers(Outbox):
 
     def _lock_thread(self, connection: Connection, thread: ThreadKey) -> int | None:
         """Hold the thread's conversation, so that no message comes into it and no other step is taken."""
-        lock = select(ConversationRow.id).where(_is_thread(thread)).with_for_update()
+        lock = select(ConversationRow.id).where(rows.is_thread(thread)).with_for_update()
         return connection.execute(lock).scalar_one_or_none()
 
     def _start_thread(self, connection: Connection, thread: ThreadKey, kind: ChannelKind) -> int:
         """The same, for a thread that may be new."""
         if (found := self._lock_thread(connection, thread)) is not None:
             return found
-        new = {"team_id": thread.team_id, "channel_id": thread.channel_id, "root_ts": thread.root_ts}
-        values = {**new, "channel_kind": kind.value, "mention_only": False, "needs_past": False, "is_shared": False}
-        started = connection.execute(self._database.insert_new(ConversationRow), values)
-        if (conversation_id := started.scalar_one_or_none()) is not None:
-            return conversation_id
+        place = {"team_id": thread.team_id, "channel_id": thread.channel_id, "root_ts": thread.root_ts}
+        if (started := new_conversation(self._database, connection, place, kind)) is not None:
+            return started
         # Another replica started it since we looked.
         return self._start_thread(connection, thread, kind)
 
@@ -268,10 +195,10 @@ class Handovers(Outbox):
         connection.execute(
             select(ConversationRow.id)
             .join(HandoverRow, HandoverRow.conversation_id == ConversationRow.id)
-            .where(_is_in_team(handover_id, team_id))
+            .where(is_in_team(handover_id, team_id))
             .with_for_update(of=ConversationRow)
         )
-        return _one(connection, rows.handovers(_is_in_team(handover_id, team_id)))
+        return _one(connection, rows.handovers(is_in_team(handover_id, team_id)))
 
     def _heed(self, connection: Connection, conversation_id: int, key: str) -> bool:
         """Whether this signal is new."""
@@ -393,22 +320,6 @@ class Handovers(Outbox):
 
     def _set_conversation(self, connection: Connection, conversation_id: int, **values: object) -> None:
         connection.execute(update(ConversationRow).where(ConversationRow.id == conversation_id).values(**values))
-
-    async def _find(self, wanted: ColumnElement[bool]) -> Handover | None:
-        found = await self._database.read(rows.handovers(wanted).order_by(HandoverRow.id.desc()).limit(1))
-        return rows.handover(found[0]) if found else None
-
-
-def _is_thread(thread: ThreadKey) -> ColumnElement[bool]:
-    return and_(
-        ConversationRow.team_id == thread.team_id,
-        ConversationRow.channel_id == thread.channel_id,
-        ConversationRow.root_ts == thread.root_ts,
-    )
-
-
-def _is_in_team(handover_id: int, team_id: str) -> ColumnElement[bool]:
-    return and_(HandoverRow.id == handover_id, ConversationRow.team_id == team_id)
 
 
 def _asker(conversation_id: int) -> Select[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, select
+from sqlalchemy import ColumnElement, Row, Select, and_, select
 
 from slackbot.domain import (
     Attachment,
@@ -23,16 +23,7 @@ from slackbot.store.models import ConversationRow, HandoverRow
 
 CONVERSATION = (
     ConversationRow.id.label("conversation_id"),
-    ConversationRow.team_id,
-    ConversationRow.channel_id,
-    ConversationRow.root_ts,
-    ConversationRow.channel_kind,
-    ConversationRow.agent_conversation_id,
-    ConversationRow.mention_only,
-    ConversationRow.needs_past,
-    ConversationRow.is_shared,
-    ConversationRow.sent_files,
-    ConversationRow.unread_told,
+    *(column for column in ConversationRow.__table__.columns if column.key not in {"id", "created_at", "held_until"}),
 )
 HANDOVER = (
     HandoverRow.id.label("handover_id"),
@@ -83,10 +74,19 @@ def attachments(stored: list[list[str]] | None) -> tuple[Attachment, ...]:
     return tuple(Attachment(file_id, name) for file_id, name in stored or ())
 
 
+def is_thread(thread: ThreadKey) -> ColumnElement[bool]:
+    """The conversation of this thread."""
+    return and_(
+        ConversationRow.team_id == thread.team_id,
+        ConversationRow.channel_id == thread.channel_id,
+        ConversationRow.root_ts == thread.root_ts,
+    )
+
+
 def handovers(wanted: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     """What ``handover`` reads."""
-    columns = (*HANDOVER, *CONVERSATION)
-    return select(*columns).join(ConversationRow, ConversationRow.id == HandoverRow.conversation_id).where(wanted)
+    on = ConversationRow.id == HandoverRow.conversation_id
+    return select(*HANDOVER, *CONVERSATION).join(ConversationRow, on).where(wanted)
 
 
 def steps(found: Sequence[Row[*tuple[Any, ...]]]) -> dict[int, tuple[Transition, ...]]:

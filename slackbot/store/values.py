@@ -95,30 +95,21 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class HandoverRecord:
-    """A handover with its steps, oldest first. Waits in seconds since it was opened, None for what has not come."""
+    """A handover with its steps, oldest first."""
 
     handover: Handover
     transitions: tuple[Transition, ...]
-
-    @property
-    def seconds_to_claim(self) -> float | None:
-        return self._until(self.handover.claimed_at)
-
-    @property
-    def seconds_to_first_word(self) -> float | None:
-        return self._until(self.handover.first_word_at)
-
-    @property
-    def seconds_to_end(self) -> float | None:
-        return self._until(self.handover.ended_at)
 
     @property
     def outcome(self) -> str:
         """The move that ended it; while it is open, the state it is in."""
         return self.handover.state.value if self.handover.is_open else self.transitions[-1].move.value
 
-    def _until(self, at: float | None) -> float | None:
-        return None if at is None else max(at - self.handover.opened_at, 0.0)
+    def waits(self) -> dict[str, float | None]:
+        """For how many seconds each of these was waited for since it was opened; None for what has not come."""
+        handover = self.handover
+        came = {"claim": handover.claimed_at, "first_word": handover.first_word_at, "end": handover.ended_at}
+        return {name: None if at is None else max(at - handover.opened_at, 0.0) for name, at in came.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from slackbot.store.models import (
     is_running,
     is_speaking,
 )
+from slackbot.store.rows import is_thread
 from slackbot.store.values import Changed, Feedback, Pressed
 
 _UNSENT = is_queued(TurnRow) & TurnRow.submitted_at.is_(None)
@@ -140,9 +141,7 @@ class Wishes:
             select(TurnRow.id)
             .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
             .where(
-                ConversationRow.team_id == thread.team_id,
-                ConversationRow.channel_id == thread.channel_id,
-                ConversationRow.root_ts == thread.root_ts,
+                is_thread(thread),
                 is_running(TurnRow),
                 is_ordered(TurnRow),
                 TurnRow.kind == TurnKind.ASK.value,

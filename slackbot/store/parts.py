@@ -1,0 +1,87 @@
+"""The messages that a reply left in Slack."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, exists, literal, select
+from sqlalchemy.orm import aliased
+
+from slackbot.domain import PartRecord, ThreadKey, TurnKind
+from slackbot.store.engine import Database
+from slackbot.store.held import is_held
+from slackbot.store.models import ConversationRow, PartRow, TurnRow, epoch_now
+
+
+class Parts:
+    """The operations of the store on the parts of replies, and on the marks of those who waited for one."""
+
+    _database: Database
+
+    async def record_part(self, turn_id: int, owner: str, part: PartRecord) -> bool:
+        """Remember the Slack message that carries this part, in place of an earlier one. False when the turn is no
+        longer the owner's."""
+        values = {"index": part.index, "ts": part.ts, "placeholder": part.placeholder}
+        insert = self._database.insert(PartRow).from_select(
+            ["turn_id", *values],
+            select(TurnRow.id, *(literal(value) for value in values.values())).where(is_held(turn_id, owner)),
+        )
+        recorded = await self._database.write(
+            insert.on_conflict_do_update(
+                index_elements=[PartRow.turn_id, PartRow.index],
+                set_={"ts": part.ts, "placeholder": part.placeholder},
+            ).returning(PartRow.id)
+        )
+        return bool(recorded)
+
+    async def parts(self, turn_id: int) -> list[PartRecord]:
+        """The parts of a reply, in order."""
+        rows = await self._database.read(
+            select(PartRow.index, PartRow.ts, PartRow.placeholder)
+            .where(PartRow.turn_id == turn_id)
+            .order_by(PartRow.index)
+        )
+        return [PartRecord(*row) for row in rows]
+
+    async def parts_left(self, seconds: float, newest: int = 500) -> list[tuple[ThreadKey, str, int, int]]:
+        """Messages that carry a part, but not the last, of an answer that ended at most ``seconds`` ago: each with its
+        thread, its turn and the turn's attempt. Of all parts only the ``newest`` are looked at."""
+        below = aliased(PartRow)
+        recent = select(PartRow.id).order_by(PartRow.id.desc()).limit(newest).subquery()
+        rows = await self._database.read(
+            select(
+                ConversationRow.team_id,
+                ConversationRow.channel_id,
+                ConversationRow.root_ts,
+                PartRow.ts,
+                TurnRow.id,
+                TurnRow.attempt,
+            )
+            .select_from(recent)
+            .join(PartRow, PartRow.id == recent.c.id)
+            .join(TurnRow, TurnRow.id == PartRow.turn_id)
+            .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
+            .where(
+                TurnRow.kind == TurnKind.ASK.value,
+                TurnRow.finished_at > epoch_now() - seconds,
+                PartRow.index >= 0,
+                exists().where(below.turn_id == PartRow.turn_id, below.index > PartRow.index),
+            )
+        )
+        return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts, row.id, row.attempt) for row in rows]
+
+    async def marks_left(self, seconds: float, newest: int = 100) -> list[tuple[ThreadKey, str]]:
+        """The messages that waited for an answer which ended at most ``seconds`` ago, each with its thread. Of all
+        turns only the ``newest`` are looked at."""
+        recent = select(TurnRow.id).order_by(TurnRow.id.desc()).limit(newest).subquery()
+        rows = await self._database.read(
+            select(ConversationRow.team_id, ConversationRow.channel_id, ConversationRow.root_ts, TurnRow.ts)
+            .select_from(recent)
+            .join(TurnRow, TurnRow.id == recent.c.id)
+            .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
+            .where(TurnRow.waited, TurnRow.finished_at > epoch_now() - seconds)
+        )
+        return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts) for row in rows]
+
+    async def drop_parts(self, turn_id: int, owner: str, from_index: int) -> None:
+        """Forget the parts from ``from_index`` on, if the turn is still the owner's."""
+        held = exists().where(is_held(turn_id, owner))
+        await self._database.write(delete(PartRow).where(PartRow.turn_id == turn_id, PartRow.index >= from_index, held))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 from slackbot.domain import (
     FLAT_ROOT,
+    Arrived,
     BotIdentity,
     Button,
     ChannelKind,
@@ -52,12 +53,6 @@ REFUSALS = {
     (Button.STOP, Pressed.TOO_LATE): "This answer is over already.",
     (Button.STOP, Pressed.NOT_ASKER): "Only the person who asked can stop this.",
 }
-
-
-Arrived: TypeAlias = (
-    InboundMessage | Press | HandoverPress | ThreadPress | SessionStopped | MessageEdited | MessageDeleted
-)
-"""What Slack delivers and somebody has to deal with."""
 
 
 class Intake:

@@ -15,7 +15,7 @@ from aiohttp import web
 from slackbot.domain import AgentTarget, TextDelta
 from slackbot.noxus.caller import Caller
 from slackbot.noxus.client import NoxusClient
-from slackbot.noxus.settle import LOOKS, settle
+from slackbot.noxus.conversation import LOOKS, settle
 from slackbot.simulator.noxus import NoxusSimulator
 from tests.test_noxus_client import KEY, Backend, Handler, Patience, answer, backend, connected, reset
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from slackbot.domain import AgentTarget, ConversationState
 from slackbot.noxus.caller import Caller
 from slackbot.noxus.client import NoxusClient
-from slackbot.noxus.state import conversation_state
+from slackbot.noxus.conversation import conversation_state
 from slackbot.simulator.noxus import NoxusSimulator
 from tests.test_noxus_client import KEY, Backend, answer, backend, connected, reset
 

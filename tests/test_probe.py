@@ -18,7 +18,7 @@ import jsonschema
 import pytest
 import yaml
 
-from slackbot.config import SettingsError, load_settings
+from slackbot.loading import SettingsError, load_settings
 from slackbot.probe import noxus as noxus_probe
 from slackbot.probe import slack as slack_probe
 from slackbot.probe.questions import NOXUS, SLACK
@@ -29,6 +29,7 @@ from slackbot.simulator.noxus import NoxusSimulator
 from slackbot.simulator.noxus.switches import Switches
 from slackbot.simulator.slack import SlackSimulator
 from slackbot.simulator.slack.scopes import Grants
+from slackbot.slack.installations import REQUIRED_SCOPES
 
 ROOT = Path(__file__).parent.parent
 QUICK = Patience(quiet=0.3, call=10.0, answer=15.0, look=0.05, total=40.0)
@@ -313,7 +314,7 @@ def test_the_scopes_are_the_manifests() -> None:
     """What the probe asks of the token is what the manifest asks of Slack."""
     bot = yaml.safe_load((ROOT / "manifest.yml").read_text(encoding="utf-8"))["oauth_config"]["scopes"]
     assert set(slack_probe.OPTIONAL_SCOPES) == set(bot["bot_optional"])
-    assert set(slack_probe.NEEDED_SCOPES) == set(bot["bot"]) - set(bot["bot_optional"])
+    assert set(REQUIRED_SCOPES) == set(bot["bot"]) - set(bot["bot_optional"])
 
 
 # --- Noxus -----------------------------------------------------------------------------------------------------------

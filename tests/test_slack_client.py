@@ -35,7 +35,7 @@ from slackbot.errors import (
     ThreadClosed,
 )
 from slackbot.simulator.slack import Grants, SlackSimulator
-from slackbot.slack import client, names, operators
+from slackbot.slack import calls, names, operators
 from slackbot.slack.client import SlackChat
 from slackbot.slack.installations import Installations
 from slackbot.slack.web import NotSent, WebApi
@@ -794,8 +794,8 @@ async def test_find_parts(world: World) -> None:
 
 async def test_endless_threads_are_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is a last page we read."""
-    monkeypatch.setattr(client, "PAGE", 2)
-    monkeypatch.setattr(client, "PAGES", 2)
+    monkeypatch.setattr(calls, "PAGE", 2)
+    monkeypatch.setattr(calls, "PAGES", 2)
     thread = await world.thread("root")
     for number in range(6):
         await world.slack.say(world.ada, world.general, str(number), thread_ts=thread.root_ts)

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from slackbot.domain import (
+    Arrived,
     Body,
     Button,
     HandoverPress,
@@ -32,7 +33,7 @@ from slackbot.simulator.slack import Delivery, SlackSimulator
 from slackbot.slack import sockets
 from slackbot.slack.blocks import build, build_question
 from slackbot.slack.client import SlackChat
-from slackbot.slack.events import ACTIONS, ON_HANDOVERS, ON_THREADS, SHORTCUTS, Inbound, button_value
+from slackbot.slack.events import ACTIONS, ON_HANDOVERS, ON_THREADS, SHORTCUTS, button_value
 from slackbot.slack.installations import Installations
 from slackbot.slack.server import Gate, SlackServer
 from slackbot.slack.sockets import SocketMode
@@ -55,7 +56,7 @@ class Bot:
         self.slack = slack
         self.web_api = web_api
         self.messages: list[InboundMessage] = []
-        self.others: list[Inbound] = []
+        self.others: list[Arrived] = []
         self.failures = 0
         self.open = asyncio.Event()
         self.open.set()
@@ -68,7 +69,7 @@ class Bot:
         """The buttons that were pressed."""
         return [press for press in self.others if isinstance(press, Press)]
 
-    async def handle(self, inbound: Inbound) -> None:
+    async def handle(self, inbound: Arrived) -> None:
         await self._stored()
         if isinstance(inbound, InboundMessage):
             self.messages.append(inbound)
@@ -275,7 +276,7 @@ async def test_second_thoughts(online: Bot) -> None:
     await slack.stop_session(ada, general, root)
     await slack.delete_message(ada, general, root)
     await slack.delete_message(ada, general, reply)
-    expected: list[Inbound] = [
+    expected: list[Arrived] = [
         MessageEdited(team, general, root, "Blue"),
         SessionStopped(team, general, root, ada),
         MessageDeleted(team, general, root),

@@ -19,6 +19,7 @@ from slackbot.domain.agent import (
     UnknownFrame,
 )
 from slackbot.domain.arriving import (
+    Arrived,
     Button,
     HandoverPress,
     InboundMessage,
@@ -42,6 +43,7 @@ __all__ = [
     "AgentProfile",
     "AgentTarget",
     "ApprovalRequested",
+    "Arrived",
     "Attachment",
     "Body",
     "BotIdentity",

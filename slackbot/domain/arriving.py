@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 from slackbot.domain.files import Attachment
 from slackbot.domain.threads import ChannelKind
@@ -59,8 +60,8 @@ class Button(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Press:
-    """Somebody pressed a button under a turn's reply. Who may is not decided yet: anybody can see a button."""
+class _Pressed:
+    """Who pressed what, and where. Who may is not decided yet: anybody can see a button."""
 
     button: Button
     team_id: str
@@ -68,33 +69,26 @@ class Press:
     message_ts: str
     thread_ts: str | None
     user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Press(_Pressed):
+    """Somebody pressed a button under a turn's reply."""
+
     turn_id: int
 
 
 @dataclass(frozen=True, slots=True)
-class HandoverPress:
+class HandoverPress(_Pressed):
     """Somebody pressed CLAIM, HAND_BACK, RESOLVE or CALL_OFF, on a card or in the thread."""
 
-    button: Button
-    team_id: str
-    channel_id: str
-    message_ts: str
-    thread_ts: str | None
-    user_id: str
     handover_id: int
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadPress:
+class ThreadPress(_Pressed):
     """Somebody chose HUMAN or TAKE_OVER from a message's menu, or answered our private question with TAKE_OVER or
     JUST_SAY. ``message_ts`` is the message it was about."""
-
-    button: Button
-    team_id: str
-    channel_id: str
-    message_ts: str
-    thread_ts: str | None
-    user_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +119,12 @@ class MessageDeleted:
     team_id: str
     channel_id: str
     ts: str
+
+
+Arrived: TypeAlias = (
+    InboundMessage | Press | HandoverPress | ThreadPress | SessionStopped | MessageEdited | MessageDeleted
+)
+"""What asks something of us."""
 
 
 @dataclass(frozen=True, slots=True)

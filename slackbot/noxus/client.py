@@ -37,6 +37,7 @@ from slackbot.errors import (
     Interrupted,
     StreamBroken,
 )
+from slackbot.noxus import conversation
 from slackbot.noxus.answer import EVENT_STREAM, Crowd, Patience, is_stream, streamed, whole
 from slackbot.noxus.body import FilesBody
 from slackbot.noxus.caller import Caller
@@ -45,8 +46,6 @@ from slackbot.noxus.fetch import Resolve, fetched, resolve
 from slackbot.noxus.hearing import Hearing
 from slackbot.noxus.profile import agent_profile
 from slackbot.noxus.recovery import UNREADABLE_LOOKS_UNSURE, Recovery, Sent
-from slackbot.noxus.settle import settle
-from slackbot.noxus.state import conversation_state
 from slackbot.noxus.wire import Call, message_body
 from slackbot.text.question import digest
 
@@ -178,7 +177,7 @@ class NoxusClient:
 
     async def state(self, conversation_id: str) -> ConversationState:
         """See ``Agent``."""
-        return await conversation_state(self._caller, conversation_id)
+        return await conversation.conversation_state(self._caller, conversation_id)
 
     async def fetch(self, offer: FileOffered, into: BinaryIO, *, most: int) -> FileBytes:
         """See ``Agent``. The key goes along to ``/v1/file/…`` of our Noxus, and nowhere else."""
@@ -186,7 +185,7 @@ class NoxusClient:
 
     async def settle(self, conversation_id: str) -> None:
         """See ``Agent``."""
-        await settle(self._caller, conversation_id, sleep=self._sleep)
+        await conversation.settle(self._caller, conversation_id, sleep=self._sleep)
 
     async def profile(self, target: AgentTarget) -> AgentProfile:
         """See ``Agent``. Chat flows have no profile."""
@@ -210,10 +209,9 @@ class NoxusClient:
     async def _submit(
         self, conversation_id: str, content: str, files: Sequence[FileBytes | FileLink], until: float
     ) -> httpx.Response:
-        path = f"/v1/conversations/{quote(conversation_id, safe='')}"
-        body: object = message_body(content)
-        if files:
-            body = FilesBody({key: value for key, value in message_body(content).items() if key != "files"}, files)
+        path = conversation.path(conversation_id)
+        fields = message_body(content)
+        body: object = FilesBody(fields, files) if files else {**fields, "files": None}
         if self._streams:
             call = Call("POST", f"{path}/stream", {"format": "json"}, body, EVENT_STREAM, carries_message=True)
             try:

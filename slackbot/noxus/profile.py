@@ -14,15 +14,8 @@ from slackbot.noxus.events import clean
 from slackbot.signals import calls_human
 
 _TOOL_LISTS: Final = (
-    "base_tools",
-    "tools",
-    "actions",
-    "workflows",
-    "knowledge_bases",
-    "mcp_servers",
-    "coworkers",
-    "chatflow_tools",
-)
+    "base_tools", "tools", "actions", "workflows", "knowledge_bases", "mcp_servers", "coworkers", "chatflow_tools",
+)  # fmt: skip
 _HIDING: Final = {
     "hide_state_transitions": ("flow_transition", "chatflow", "chatflow_transition", "chatflow_extraction"),
     "hide_workflow_progress": ("workflow",),

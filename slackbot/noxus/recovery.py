@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import Final
-from urllib.parse import quote
 
 from slackbot.domain import AgentEvent, RunFinished
 from slackbot.errors import (
@@ -30,10 +29,10 @@ from slackbot.errors import (
 )
 from slackbot.noxus.answer import EVENT_STREAM, Patience, is_stream, streamed
 from slackbot.noxus.caller import Caller
+from slackbot.noxus.conversation import LOOK_PATIENCE, path, snapshot
 from slackbot.noxus.events import text_of
 from slackbot.noxus.exchange import Exchange, exchanges
 from slackbot.noxus.hearing import Hearing
-from slackbot.noxus.settle import LOOK_PATIENCE, snapshot
 from slackbot.noxus.wire import Call
 from slackbot.text.question import digest
 
@@ -102,7 +101,7 @@ class Recovery:
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._caller = caller
-        self._path = f"/v1/conversations/{quote(conversation_id, safe='')}"
+        self._path = path(conversation_id)
         self._about = {"conversation": conversation_id}
         self._hearing = hearing
         self._sent = sent

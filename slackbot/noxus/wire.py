@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -151,10 +151,10 @@ class Call:
         return Setback(error, None, retry, _retry_after(headers), down=down, about=self._about)
 
 
-def message_body(content: str, files: Sequence[Mapping[str, object]] | None = None) -> dict[str, object]:
-    """The body of every call that submits a user's message: all six keys, as the released SDK sends them."""
-    nothing = dict.fromkeys(("tool", "kb_id", "workflow_id", "model_selection"))
-    return {"content": clean(content), "files": files, **nothing}
+def message_body(content: str) -> dict[str, object]:
+    """The body of every call that submits a user's message, but for its ``files``: all six keys are there, as the
+    released SDK sends them."""
+    return {"content": clean(content), **dict.fromkeys(("tool", "kb_id", "workflow_id", "model_selection"))}
 
 
 def _kind(status: int, detail: str) -> type[AgentError]:

@@ -361,7 +361,8 @@ class NoxusProbe:
             size = megabytes * 1024 * 1024
             zeros = "A" * (size // 3 * 4) + ("", "AA==", "AAA=")[size % 3]
             file = {"name": "probe.bin", "type": "application/octet-stream", "size": size, "id": str(uuid4())}
-            body = message_body(_HELLO, [{**file, "status": "success", "b64_content": zeros, "url": None}])
+            files = [{**file, "status": "success", "b64_content": zeros, "url": None}]
+            body = {**message_body(_HELLO), "files": files}
             answered = await status(self._talk.submit(conversation, body))
             await self._talk.delete(conversation)
             seen.append(f"{megabytes} MB {answered}")

@@ -6,7 +6,6 @@ from typing import Final
 
 from slackbot.probe.report import Question
 
-_NOTHING: Final = "nothing: the bot reads every variant"
 _UNUSED: Final = "nothing: the bot does not use it"
 
 NOXUS: Final = (
@@ -15,11 +14,10 @@ NOXUS: Final = (
         "noxus.envelope",
         "what wraps a frame with format=json?",
         "envelope, type inside",
-        _NOTHING,
-        ("envelope", "inner_type", "inner_string"),
+        switches=("envelope", "inner_type", "inner_string"),
     ),
-    Question("noxus.sse_ids", "do events carry ids?", "yes", _NOTHING, ("sse_ids",)),
-    Question("noxus.line_end", "how do lines end?", "CRLF", _NOTHING, ("line_end",)),
+    Question("noxus.sse_ids", "do events carry ids?", "yes", switches=("sse_ids",)),
+    Question("noxus.line_end", "how do lines end?", "CRLF", switches=("line_end",)),
     Question(
         "noxus.keep_alive",
         "how often does a comment keep a silent stream open?",
@@ -34,8 +32,8 @@ NOXUS: Final = (
         "nothing: the end of the body counts too",
         ("done_event",),
     ),
-    Question("noxus.done_marker", "does [DONE] end the raw format?", "yes", _NOTHING, ("done_marker",)),
-    Question("noxus.event_names", "are raw events named after their frames?", "no", _NOTHING, ("event_names",)),
+    Question("noxus.done_marker", "does [DONE] end the raw format?", "yes", switches=("done_marker",)),
+    Question("noxus.event_names", "are raw events named after their frames?", "no", switches=("event_names",)),
     Question(
         "noxus.pace",
         "how fast is an answer?",
@@ -49,35 +47,18 @@ NOXUS: Final = (
         "as in the settings",
         "slackbot/noxus/profile.py, which finds a tool's display text by its type",
     ),
-    Question("noxus.sdk_version", "which AI SDK version do the frames follow?", "5", _NOTHING, ("sdk_version",)),
-    Question("noxus.error_as", "is an error a frame or an event?", "frame", _NOTHING, ("error_as",)),
-    Question(
-        "noxus.idle_events",
-        "what does /events do while nothing runs?",
-        "done",
-        _NOTHING,
-        ("idle_events",),
-    ),
-    Question(
-        "noxus.etag",
-        "what is a conversation's etag?",
-        "place in the stream",
-        _NOTHING,
-        ("etag_is",),
-    ),
+    Question("noxus.sdk_version", "which AI SDK version do the frames follow?", "5", switches=("sdk_version",)),
+    Question("noxus.error_as", "is an error a frame or an event?", "frame", switches=("error_as",)),
+    Question("noxus.idle_events", "what does /events do while nothing runs?", "done", switches=("idle_events",)),
+    Question("noxus.etag", "what is a conversation's etag?", "place in the stream", switches=("etag_is",)),
     Question(
         "noxus.replay",
         "where does /events begin during a run?",
         "without etag: start; with one: after it",
-        _NOTHING,
-        ("replay",),
+        switches=("replay",),
     ),
     Question(
-        "noxus.visible",
-        "when does the user's message show in the conversation?",
-        "at once",
-        _NOTHING,
-        ("visible",),
+        "noxus.visible", "when does the user's message show in the conversation?", "at once", switches=("visible",)
     ),
     Question(
         "noxus.on_disconnect",
@@ -97,8 +78,7 @@ NOXUS: Final = (
         "noxus.history",
         "which spellings of its parts has a message in the conversation?",
         "both",
-        _NOTHING,
-        ("history",),
+        switches=("history",),
     ),
     Question(
         "noxus.finish_reasons",
@@ -121,7 +101,7 @@ NOXUS: Final = (
         "the agent's usage_limits_max_messages in Noxus, if threads grow longer",
         ("message_cap",),
     ),
-    Question("noxus.message_cap_style", "what does one message more get?", "400", _NOTHING, ("message_cap_style",)),
+    Question("noxus.message_cap_style", "what does one message more get?", "400", switches=("message_cap_style",)),
     Question(
         "noxus.agent_timeout",
         "how long may a run take, by the agent's settings?",
@@ -159,11 +139,7 @@ NOXUS: Final = (
         "NOXUS_AGENT_ID instead of NOXUS_AGENT_FLOW_ID",
     ),
     Question(
-        "noxus.files_as",
-        "how does a file made by the agent show in the stream?",
-        "tool_output",
-        "nothing yet: the bot leaves files where they are",
-        ("files_as",),
+        "noxus.files_as", "how does a file made by the agent show in the stream?", "tool_output", switches=("files_as",)
     ),
     Question(
         "noxus.human",
@@ -183,7 +159,7 @@ NOXUS: Final = (
         "noxus.b64_limit",
         "how large may an inline file be?",
         "1 MB 200, 20 MB 200, 26 MB 413, 40 MB 413",
-        "nothing yet: the bot sends no files",
+        "SLACKBOT_FILE_MB, so that no larger file is sent",
         ("b64_limit",),
     ),
 )
@@ -217,7 +193,7 @@ SLACK: Final = (
         "slack.update_block",
         "what does an edit with a markdown block leave?",
         "markdown, not marked as edited",
-        "slackbot/slack/client.py, which edits like this",
+        "slackbot/slack/posting.py, which edits like this",
     ),
     Question(
         "slack.update_markdown_text",

@@ -34,7 +34,7 @@ class Question:
     id: str
     asks: str
     assumes: str
-    change: str
+    change: str = "nothing: the bot reads every variant"
     switches: tuple[str, ...] = ()
 
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slackbot import __version__
-from slackbot.config import Settings, load_settings
+from slackbot.config import Settings
 from slackbot.environment import ENV_FILE, read_environment
 from slackbot.errors import SlackbotError
+from slackbot.loading import load_settings
 from slackbot.probe.noxus import NoxusProbe
 from slackbot.probe.report import Leftovers, Report
 from slackbot.probe.slack import SlackProbe

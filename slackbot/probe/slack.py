@@ -14,22 +14,14 @@ from typing import Final
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable
 from slackbot.probe.questions import SLACK
 from slackbot.probe.report import Findings, Leftovers, shown, whole
+from slackbot.slack.installations import REQUIRED_SCOPES
 from slackbot.slack.web import WebApi
 from slackbot.text.outbound import prepare
 
-NEEDED_SCOPES: Final = ("app_mentions:read", "channels:history", "chat:write", "groups:history", "im:history")
 OPTIONAL_SCOPES: Final = (
-    "channels:read",
-    "chat:write.customize",
-    "commands",
-    "files:read",
-    "files:write",
-    "groups:read",
-    "mpim:history",
-    "reactions:write",
-    "usergroups:read",
-    "users:read",
-)
+    "channels:read", "chat:write.customize", "commands", "files:read", "files:write", "groups:read", "mpim:history",
+    "reactions:write", "usergroups:read", "users:read",
+)  # fmt: skip
 """As in manifest.yml."""
 
 _ROOT: Final = "slackbot probe: a test of this bot's own, gone in a minute. There is nothing to do."
@@ -105,7 +97,7 @@ class SlackProbe:
         me = await self._web.call("auth.test", self._token)
         self._me = str(me.get("user_id") or "")
         granted = set(self._web.scopes.get(self._token, "").replace(" ", "").split(","))
-        missing = [scope for scope in NEEDED_SCOPES if scope not in granted]
+        missing = sorted(REQUIRED_SCOPES - granted)
         declined = [scope for scope in OPTIONAL_SCOPES if scope not in granted]
         if not any(granted):
             self.findings.missed("slack.scopes", "Slack does not say")

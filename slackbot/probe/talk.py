@@ -56,7 +56,6 @@ class Heard:
     decoder: FrameDecoder = field(default_factory=FrameDecoder)
     last: float = 0.0
     over: bool = False
-    broken: bool = False
     text_at: list[float] = field(default_factory=list)
 
     def take(self, record: RawRecord) -> None:
@@ -180,7 +179,7 @@ class NoxusTalk:
         """Send a message and read its answer. Raises ``AgentError`` kinds."""
         path = f"/v1/conversations/{conversation or self.conversation}/stream"
         query = None if raw else {"format": "json"}
-        call = Call("POST", path, query, message_body(prompt), EVENT_STREAM, carries_message=True)
+        call = Call("POST", path, query, {**message_body(prompt), "files": None}, EVENT_STREAM, carries_message=True)
         heard = Heard()
         self.heard.append(heard)
         async with self._reading(call, self._patience.answer, heard) as read:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from slackbot.domain import (
+    Arrived,
     Attachment,
     Button,
     ChannelKind,
@@ -42,11 +43,7 @@ ON_THREADS: Final = (Button.TAKE_OVER, Button.JUST_SAY)
 SHORTCUTS: Final = {"take_over": Button.TAKE_OVER, "ask_human": Button.HUMAN}
 """What the app puts into the menu of every message, by ``callback_id``, as its manifest says."""
 
-Inbound: TypeAlias = (
-    InboundMessage | Press | HandoverPress | ThreadPress | SessionStopped | MessageEdited | MessageDeleted
-)
-"""What asks something of us."""
-Parsed: TypeAlias = Inbound | Unsupported
+Parsed: TypeAlias = Arrived | Unsupported
 
 _SPEECH: Final = ("file_share", "thread_broadcast", "me_message", "bot_message")
 """Subtypes that are somebody saying something; all others tell of changes to messages and channels.
@@ -70,7 +67,7 @@ def parse(body: Mapping[str, Any]) -> Parsed:
     """
     match body.get("type"):
         case "event_callback":
-            return _event(_mapping(body.get("event")), body)
+            return _event(mapping(body.get("event")), body)
         case "block_actions":
             return _press(body)
         case "message_action":
@@ -91,15 +88,15 @@ def thread_value(root_ts: str, about_ts: str) -> str:
 
 def trace(body: Mapping[str, Any]) -> dict[str, str]:
     """Ids of a payload for a log line: no text, nothing that is not shaped like an id."""
-    event = _mapping(body.get("event"))
+    event = mapping(body.get("event"))
     ids = {
         "event_id": _id(body.get("event_id")),
         "type": _id(event.get("type")) or _id(body.get("type")),
         "subtype": _id(event.get("subtype")),
-        "team": _team(body) or _id(_mapping(body.get("team")).get("id")),
-        "channel": _id(event.get("channel")) or _id(_mapping(body.get("channel")).get("id")),
+        "team": _team(body) or _id(mapping(body.get("team")).get("id")),
+        "channel": _id(event.get("channel")) or _id(mapping(body.get("channel")).get("id")),
         "ts": _ts(event.get("ts"))
-        or _ts(_mapping(body.get("container")).get("message_ts"))
+        or _ts(mapping(body.get("container")).get("message_ts"))
         or _ts(body.get("message_ts")),
         "minute": _minute(body.get("minute_rate_limited")),
     }
@@ -116,7 +113,7 @@ def attachments(event: Mapping[str, Any]) -> tuple[Attachment, ...]:
     files = event.get("files")
     if not isinstance(files, list):
         return ()
-    known = [_mapping(file) for file in files]
+    known = [mapping(file) for file in files]
     return tuple(Attachment(_id(file.get("id")), _file_name(file)) for file in known if _id(file.get("id")))
 
 
@@ -163,7 +160,7 @@ def _message(event: Mapping[str, Any], body: Mapping[str, Any]) -> Parsed:
         text=clean(text),
         attachments=attachments(event),
         bot_id=bot_id or None,
-        app_id=_id(event.get("app_id")) or _id(_mapping(event.get("bot_profile")).get("app_id")) or None,
+        app_id=_id(event.get("app_id")) or _id(mapping(event.get("bot_profile")).get("app_id")) or None,
         author_team_id=_author_team(event, body, team_id),
         event_id=_id(body.get("event_id")),
     )
@@ -174,7 +171,7 @@ def _changed(event: Mapping[str, Any], body: Mapping[str, Any]) -> Parsed:
 
     https://docs.slack.dev/reference/events/message/message_changed
     """
-    message, before = _mapping(event.get("message")), _mapping(event.get("previous_message"))
+    message, before = mapping(event.get("message")), mapping(event.get("previous_message"))
     if message.get("subtype") == "tombstone":  # what remains of a deleted message that has replies
         return _deleted(event, body, message.get("ts"))
     if message.get("bot_id") or not message.get("edited") or (before and _words(message) == _words(before)):
@@ -204,12 +201,12 @@ def _session_stopped(event: Mapping[str, Any], body: Mapping[str, Any]) -> Parse
 def _press(body: Mapping[str, Any]) -> Parsed:
     """https://docs.slack.dev/reference/interaction-payloads/block_actions-payload."""
     actions = body.get("actions")
-    action = _mapping(actions[0]) if isinstance(actions, list) and actions else {}
+    action = mapping(actions[0]) if isinstance(actions, list) and actions else {}
     action_id, value = action.get("action_id"), action.get("value")
     meant = [button for button, name in ACTIONS.items() if name == action_id]
     if not meant:
         return _unused("button", action_id)
-    container, message = _mapping(body.get("container")), _mapping(body.get("message"))
+    container, message = mapping(body.get("container")), mapping(body.get("message"))
     team_id, channel_id, user_id = _actor(body)
     message_ts = _ts(container.get("message_ts")) or _ts(message.get("ts"))
     if not (team_id and channel_id and message_ts and user_id):
@@ -234,7 +231,7 @@ def _shortcut(body: Mapping[str, Any]) -> Parsed:
     button = SHORTCUTS.get(_id(body.get("callback_id")))
     if button is None:
         return _unused("shortcut", body.get("callback_id"))
-    message = _mapping(body.get("message"))
+    message = mapping(body.get("message"))
     team_id, channel_id, user_id = _actor(body)
     message_ts = _ts(message.get("ts")) or _ts(body.get("message_ts"))
     if not (team_id and channel_id and message_ts and user_id):
@@ -244,8 +241,8 @@ def _shortcut(body: Mapping[str, Any]) -> Parsed:
 
 def _actor(body: Mapping[str, Any]) -> tuple[str, str, str]:
     """Team, channel and user of something that a person did to a message."""
-    channel_id = _id(_mapping(body.get("channel")).get("id")) or _id(_mapping(body.get("container")).get("channel_id"))
-    return _id(_mapping(body.get("team")).get("id")), channel_id, _id(_mapping(body.get("user")).get("id"))
+    channel_id = _id(mapping(body.get("channel")).get("id")) or _id(mapping(body.get("container")).get("channel_id"))
+    return _id(mapping(body.get("team")).get("id")), channel_id, _id(mapping(body.get("user")).get("id"))
 
 
 def _team(body: Mapping[str, Any]) -> str:
@@ -254,7 +251,7 @@ def _team(body: Mapping[str, Any]) -> str:
     https://docs.slack.dev/apis/events-api#authorizations
     """
     authorizations = body.get("authorizations")
-    first = _mapping(authorizations[0]) if isinstance(authorizations, list) and authorizations else {}
+    first = mapping(authorizations[0]) if isinstance(authorizations, list) and authorizations else {}
     return _id(first.get("team_id")) or _id(body.get("context_team_id")) or _id(body.get("team_id"))
 
 
@@ -292,7 +289,8 @@ def _words(message: Mapping[str, Any]) -> tuple[object, tuple[Attachment, ...]]:
     return message.get("text") or "", attachments(message)
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is a JSON object, else an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 

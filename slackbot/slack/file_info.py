@@ -8,8 +8,8 @@ from typing import Any, Final
 from slackbot.domain import FileTrouble, SlackFile
 from slackbot.errors import ChatError, FileRefused
 from slackbot.slack.addresses import is_public
-from slackbot.slack.events import clean
-from slackbot.slack.names import Call
+from slackbot.slack.calls import Call
+from slackbot.slack.events import clean, mapping
 from slackbot.text.file_names import file_name
 from slackbot.text.media_types import UNKNOWN, by_ending, media_type
 
@@ -69,7 +69,7 @@ def read_file(found: object) -> SlackFile | None:
 
     Raises ``FileRefused`` for one that cannot be had.
     """
-    file: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    file = mapping(found)
     mode, access = _text(file, "mode"), _text(file, "file_access")
     if trouble := _STATES.get(mode) or _STATES.get(access):
         raise FileRefused(trouble, f"mode {mode or 'unknown'}, file_access {access or 'unknown'}")

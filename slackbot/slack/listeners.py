@@ -7,7 +7,8 @@ from typing import Final, TypeAlias
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
-from slackbot.slack.events import ACTIONS, SHORTCUTS, Inbound
+from slackbot.domain import Arrived
+from slackbot.slack.events import ACTIONS, SHORTCUTS
 
 EVENTS: Final = ("app_mention", "message")
 """Events the app's manifest subscribes to (``message`` as ``message.channels`` and its siblings)."""
@@ -17,7 +18,7 @@ AGENT_EVENTS: Final = ("agent_session_stopped",)
 PARSED: Final = "parsed"
 """Where a request's context holds the parsed payload."""
 
-Handle: TypeAlias = Callable[[Inbound], Awaitable[None]]
+Handle: TypeAlias = Callable[[Arrived], Awaitable[None]]
 
 
 def register(app: AsyncApp, handle: Handle) -> None:

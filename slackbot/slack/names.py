@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
-from typing import Any, Final, Generic, Protocol, TypeVar
+from collections.abc import Callable, Collection, Hashable, Mapping
+from typing import Any, Final, Generic, TypeVar
 
 from slackbot.domain import Person
 from slackbot.errors import ChatError
-from slackbot.slack.events import clean
+from slackbot.slack.calls import Call
+from slackbot.slack.events import clean, mapping
 
 log = logging.getLogger(__name__)
 
@@ -47,15 +48,6 @@ class Recent(Generic[Value]):
         self._values.pop(key, None)
 
 
-class Call(Protocol):
-    """One Web API call within the team's rate budget."""
-
-    def __call__(
-        self, team_id: str, method: str, arguments: Mapping[str, Any], *, patience: float
-    ) -> Awaitable[Mapping[str, Any]]:
-        """Call ``method``, waiting at most ``patience`` seconds for a slot. Raises ``ChatError`` kinds."""
-
-
 class Names:
     """Looks names up. Never raises: who cannot be read is called by the id."""
 
@@ -87,8 +79,7 @@ class Names:
             return known
         method, key = ("bots.info", "bot") if user_id.startswith("B") else ("users.info", "user")
         record = await self._look_up(team_id, method, key, user_id)
-        profile = record.get("profile")
-        profile = profile if isinstance(profile, Mapping) else {}
+        profile = mapping(record.get("profile"))
         name = profile.get("display_name") or record.get("real_name") or record.get("name") or user_id
         person = Person(
             user_id,
@@ -118,14 +109,12 @@ class Names:
                 return {}
             log.info("name.unknown", extra={"team": team_id, "id": value, "error": str(error)})
             return {}
-        record = answer.get(key)
-        return record if isinstance(record, Mapping) else {}
+        return mapping(answer.get(key))
 
 
 def _is_guest(record: Mapping[str, Any], team_id: str) -> bool:
     """https://docs.slack.dev/reference/objects/user-object."""
-    organization = record.get("enterprise_user")
-    teams = organization.get("teams") if isinstance(organization, Mapping) else None
+    teams = mapping(record.get("enterprise_user")).get("teams")
     home = {record.get("team_id") or team_id, *(teams if isinstance(teams, list) else ())}
     marks = ("is_restricted", "is_ultra_restricted", "is_stranger")
     return team_id not in home or any(record.get(mark) for mark in marks)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from slackbot.errors import ChatError
-from slackbot.slack.names import Call, Names, Recent
+from slackbot.slack.calls import Call
+from slackbot.slack.names import Names, Recent
 
 log = logging.getLogger(__name__)
 

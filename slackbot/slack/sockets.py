@@ -20,6 +20,7 @@ from aiohttp import ClientWebSocketResponse, ClientWSTimeout, WSMsgType
 
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable
 from slackbot.serving import failure
+from slackbot.slack.events import mapping
 from slackbot.slack.server import Gate
 from slackbot.slack.web import WebApi
 
@@ -107,9 +108,8 @@ class _Connection:
                 log.info("socket.frame_ignored", extra={"reason": "neither an envelope nor a sign of life"})
 
     async def _answer(self, envelope_id: str, envelope: Mapping[str, Any]) -> None:
-        payload = envelope.get("payload")
         attempt, reason = envelope.get("retry_attempt"), envelope.get("retry_reason")
-        body = payload if isinstance(payload, Mapping) else {}
+        body = mapping(envelope.get("payload"))
         if not await self._gate.deliver(body, attempt=str(attempt or ""), reason=str(reason or "")):
             return
         try:

@@ -17,7 +17,8 @@ import aiohttp
 from slackbot.domain import FileBytes, FileTrouble, ThreadKey
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable, FileRefused
 from slackbot.slack.addresses import takes_token
-from slackbot.slack.names import Call
+from slackbot.slack.calls import Call
+from slackbot.slack.events import mapping
 from slackbot.slack.web import CONNECT_SECONDS, NotSent
 
 log = logging.getLogger(__name__)
@@ -179,7 +180,7 @@ class Uploads:
             if error.slack_error == "file_not_found":
                 return None
             raise
-        return _mapping(answer.get("file"))
+        return mapping(answer.get("file"))
 
     async def _appeared(self, thread: ThreadKey, file_id: str) -> bool:
         """Wait for the share, which Slack makes in its own time."""
@@ -208,9 +209,5 @@ async def _chunks(file: FileBytes) -> AsyncIterator[bytes]:
 
 
 def _stands(file: object, channel_id: str) -> bool:
-    shares = _mapping(_mapping(file).get("shares"))
-    return any(_mapping(shares.get(kind)).get(channel_id) for kind in ("public", "private"))
-
-
-def _mapping(found: object) -> Mapping[str, Any]:
-    return found if isinstance(found, Mapping) else {}
+    shares = mapping(mapping(file).get("shares"))
+    return any(mapping(shares.get(kind)).get(channel_id) for kind in ("public", "private"))

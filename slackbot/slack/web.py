@@ -27,78 +27,29 @@ _TAKE_JSON: Final = ("chat.", "assistant.", "agents.")
 
 # Error codes as the method pages list them: https://docs.slack.dev/reference/methods/chat.postMessage and siblings.
 _KINDS: Final[dict[type[ChatError], frozenset[str]]] = {
-    BodyRefused: frozenset(
-        {
-            "attachment_payload_limit_exceeded",
-            "block_mismatch",
-            "invalid_blocks",
-            "invalid_blocks_format",
-            "invalid_metadata_format",
-            "invalid_metadata_schema",
-            "markdown_text_conflict",
-            "metadata_too_large",
-            "msg_blocks_too_long",
-            "msg_too_long",
-            "no_text",
-            "too_many_contact_cards",
-        }
-    ),
-    MessageGone: frozenset(
-        {
-            "cant_delete_message",
-            "cant_update_message",
-            "edit_window_closed",
-            "is_inactive",
-            "message_not_found",
-            "message_not_owned_by_app",
-        }
-    ),
-    ThreadClosed: frozenset(
-        {
-            "access_denied",
-            "accesslimited",
-            "account_inactive",
-            "app_access_restricted",
-            "cannot_reply_to_message",
-            "channel_not_found",
-            "channel_type_not_supported",
-            "ekm_access_denied",
-            "enterprise_is_restricted",
-            "invalid_auth",
-            "is_archived",
-            "messages_tab_disabled",
-            "no_permission",
-            "not_allowed_token_type",
-            "not_authed",
-            "not_in_channel",
-            "restricted_action",
-            "restricted_action_non_threadable_channel",
-            "restricted_action_read_only_channel",
-            "restricted_action_thread_locked",
-            "restricted_action_thread_only_channel",
-            "team_access_not_granted",
-            "team_not_found",
-            "thread_not_found",
-            "token_expired",
-            "token_revoked",
-            "two_factor_setup_required",
-            "user_not_in_channel",
-        }
-    ),
-    ChatUnavailable: frozenset(
-        {
-            "external_channel_migrating",
-            "fatal_error",
-            "internal_error",
-            "org_login_required",
-            "request_timeout",
-            "service_unavailable",
-            "streaming_state_conflict",
-            "team_added_to_org",
-            "update_failed",
-        }
-    ),
-}
+    BodyRefused: frozenset({
+        "attachment_payload_limit_exceeded", "block_mismatch", "invalid_blocks", "invalid_blocks_format",
+        "invalid_metadata_format", "invalid_metadata_schema", "markdown_text_conflict", "metadata_too_large",
+        "msg_blocks_too_long", "msg_too_long", "no_text", "too_many_contact_cards",
+    }),
+    MessageGone: frozenset({
+        "cant_delete_message", "cant_update_message", "edit_window_closed", "is_inactive", "message_not_found",
+        "message_not_owned_by_app",
+    }),
+    ThreadClosed: frozenset({
+        "access_denied", "accesslimited", "account_inactive", "app_access_restricted", "cannot_reply_to_message",
+        "channel_not_found", "channel_type_not_supported", "ekm_access_denied", "enterprise_is_restricted",
+        "invalid_auth", "is_archived", "messages_tab_disabled", "no_permission", "not_allowed_token_type", "not_authed",
+        "not_in_channel", "restricted_action", "restricted_action_non_threadable_channel",
+        "restricted_action_read_only_channel", "restricted_action_thread_locked",
+        "restricted_action_thread_only_channel", "team_access_not_granted", "team_not_found", "thread_not_found",
+        "token_expired", "token_revoked", "two_factor_setup_required", "user_not_in_channel",
+    }),
+    ChatUnavailable: frozenset({
+        "external_channel_migrating", "fatal_error", "internal_error", "org_login_required", "request_timeout",
+        "service_unavailable", "streaming_state_conflict", "team_added_to_org", "update_failed",
+    }),
+}  # fmt: skip
 _TOO_MANY: Final = frozenset({"message_limit_exceeded", "rate_limited", "ratelimited"})
 _KIND_OF: Final = {code: kind for kind, codes in _KINDS.items() for code in codes}
 

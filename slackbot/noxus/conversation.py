@@ -1,4 +1,4 @@
-"""Waits for a conversation to come to rest: a run cannot be cancelled, so its end can only be looked for."""
+"""Looks at a conversation from outside: what Noxus says of it, and whether it has come to rest."""
 
 from __future__ import annotations
 
@@ -8,17 +8,46 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import quote
 
+from slackbot.domain import ConversationState
 from slackbot.errors import AgentError, ConversationGone
 from slackbot.noxus.caller import Caller
+from slackbot.noxus.events import clean
 from slackbot.noxus.wire import Call
 
 log = logging.getLogger(__name__)
 
+STATE_PATIENCE: Final = 5.0
+"""Seconds for all tries together: a turn's end waits for this."""
 LOOKS: Final = 60
 QUIET_LOOKS: Final = 5
 UNREADABLE_LOOKS: Final = 3
 LOOK_PATIENCE: Final = 10.0
 """Seconds for one look."""
+_LONGEST_STATUS: Final = 60
+
+
+def path(conversation_id: str) -> str:
+    """Where a conversation is, below Noxus's address."""
+    return f"/v1/conversations/{quote(conversation_id, safe='')}"
+
+
+async def conversation_state(
+    caller: Caller, conversation_id: str, *, patience: float = STATE_PATIENCE
+) -> ConversationState:
+    """Read it; an empty state, and a line in the log, when that fails. Raises no ``AgentError``."""
+    call = Call("GET", path(conversation_id))
+    try:
+        async with asyncio.timeout(patience):
+            found = await caller.json(call)
+    except (AgentError, TimeoutError) as error:
+        reason = str(error) or f"no answer in {patience:.0f} seconds"
+        log.warning("noxus.state_unread", extra={"conversation": conversation_id, "reason": reason})
+        return ConversationState()
+    if not isinstance(found, dict):
+        return ConversationState()
+    status = found.get("status")
+    status = clean(status)[:_LONGEST_STATUS] if isinstance(status, str) else ""
+    return ConversationState(found.get("manual") is True, status)
 
 
 async def settle(
@@ -28,7 +57,7 @@ async def settle(
 
     Gives up with a line in the log after 60 looks, or after 3 in a row that showed nothing. Raises no ``AgentError``.
     """
-    call = Call("GET", f"/v1/conversations/{quote(conversation_id, safe='')}")
+    call = Call("GET", path(conversation_id))
     seen: object = None
     quiet = unreadable = 0
     why = "it still changes"

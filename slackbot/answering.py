@@ -36,7 +36,8 @@ from slackbot.listening import Listener
 from slackbot.ports import Agent, Chat
 from slackbot.questions import Questions
 from slackbot.relaying import Relay
-from slackbot.replies.reply import Reply, ReplyTools
+from slackbot.replies.reply import Reply
+from slackbot.replies.tools import ReplyTools
 from slackbot.sessions import Sessions
 from slackbot.signals import Asked, HandoverSignals
 from slackbot.store import Store, StoreError

@@ -14,7 +14,8 @@ from typing import Any
 
 from slackbot.answering import TurnTools
 from slackbot.budget import Budget
-from slackbot.config import DeletedReply, Settings, Transport
+from slackbot.cards import Cards
+from slackbot.config import Settings
 from slackbot.desk import Desk
 from slackbot.domain import BotIdentity
 from slackbot.errands import Errands
@@ -29,8 +30,8 @@ from slackbot.ops import Ops
 from slackbot.questions import Questions
 from slackbot.relaying import Relay
 from slackbot.replies.pace import OpenReplies
-from slackbot.replies.reply import ReplyTools
 from slackbot.replies.tidying import Tidying
+from slackbot.replies.tools import ReplyTools
 from slackbot.serving import CannotListen
 from slackbot.sessions import Sessions
 from slackbot.sharing import Sharing
@@ -42,6 +43,7 @@ from slackbot.slack.web import WebApi
 from slackbot.slack.webhooks import Webhooks
 from slackbot.store import Store, new_owner
 from slackbot.store.migrate import upgrade
+from slackbot.telling import Telling
 from slackbot.turns import Turns
 from slackbot.worker import Worker, WorkerSettings
 
@@ -171,12 +173,13 @@ def _middle(
         tidying,
         user_mentions=settings.user_mentions,
         private_files=settings.noxus_backend_url,
-        repost_deleted=settings.deleted_reply is DeletedReply.REPOST,
+        repost_deleted=settings.deleted_reply == "repost",
     )
+    handover_rules = settings.handover_rules()
     handovers = Handovers(
         store,
         chat,
-        settings.handover_rules(),
+        handover_rules,
         errands=errands,
         wake=lambda: desk.wake(),  # noqa: PLW0108 - it comes below
         stop=lambda turn_id, user_id: turns.stop(turn_id, user_id),  # noqa: PLW0108 - it comes below
@@ -209,13 +212,13 @@ def _middle(
 
     desk = Desk(
         store,
-        settings.handover_rules(),
-        tools=tools,
+        chat,
+        Cards(store, tools, handover_rules.channel_id, agent_name),
+        Telling(store, tools, handover_rules, marks),
+        timers=handover_rules.timers,
         sessions=sessions,
-        marks=marks,
         standing=standing,
         wake_worker=worker.wake,
-        agent_name=agent_name,
     )
     intake = Intake(
         store,
@@ -282,7 +285,7 @@ async def _installations(web: WebApi, settings: Settings) -> Installations:
 
 
 def _server(settings: Settings, web: WebApi, gate: Gate) -> SlackServer:
-    if settings.transport is Transport.SOCKET and settings.slack_app_token is not None:
+    if settings.transport == "socket" and settings.slack_app_token is not None:
         return SocketMode(web, settings.slack_app_token.get_secret_value(), gate)
     if settings.slack_signing_secret is None:
         raise CannotStart("SLACK_SIGNING_SECRET is missing.")

@@ -31,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], None] = arguments.command
 
-    from slackbot.config import SettingsError
     from slackbot.errors import SlackbotError
+    from slackbot.loading import SettingsError
 
     try:
         command(arguments)
@@ -134,7 +134,7 @@ def _add_probe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _run(_arguments: argparse.Namespace) -> None:
     from slackbot import logs
-    from slackbot.config import load_settings
+    from slackbot.loading import load_settings
 
     settings = load_settings()
     logs.setup(settings.log_level, settings.log_format, settings.secrets())
@@ -179,7 +179,7 @@ def _probe(arguments: argparse.Namespace) -> None:
 
 def _migrate(_arguments: argparse.Namespace) -> None:
     from slackbot import logs
-    from slackbot.config import load_common_settings
+    from slackbot.loading import load_common_settings
     from slackbot.store.migrate import upgrade
 
     settings = load_common_settings()
@@ -204,7 +204,7 @@ def _handovers(arguments: argparse.Namespace) -> None:
 def _print_stored(read: Callable[[str], Coroutine[Any, Any, str]]) -> None:
     """Print what is read from the database, if that has the tables for it."""
     from slackbot import logs
-    from slackbot.config import load_common_settings
+    from slackbot.loading import load_common_settings
     from slackbot.store import StoreError
     from slackbot.store.migrate import is_current
 

@@ -8,36 +8,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from slackbot import app, logs
-from slackbot.config import load_settings
 from slackbot.environment import ENV_FILE, read_environment
+from slackbot.loading import load_settings
 from slackbot.simulator.noxus import NoxusSimulator, Request, troubles
 from slackbot.simulator.slack import Line, SlackSimulator
 
-_TRIED_OUT = (
-    "SLACKBOT_FOLLOWUPS",
-    "SLACKBOT_DM_MODE",
-    "SLACKBOT_THREAD_CONTEXT",
-    "SLACKBOT_TURNS_PER_USER_PER_MINUTE",
-    "SLACKBOT_IDLE_SECONDS",
-    "SLACKBOT_TURN_SECONDS",
-    "SLACKBOT_FILE_MB",
-    "SLACKBOT_FILES_PER_TURN",
-    "SLACKBOT_FILES_MB_PER_TURN",
-    "SLACKBOT_REFUSED_FILE_TYPES",
-    "SLACKBOT_FEEDBACK",
-    "SLACKBOT_DELETED_REPLY",
-    "SLACKBOT_HUMAN_BUTTON",
-    "SLACKBOT_HUMAN_PHRASES",
-    "SLACKBOT_STEP_BACK_ON_MENTION",
-    "SLACKBOT_HANDOVER_REMIND_MINUTES",
-    "SLACKBOT_HANDOVER_GIVE_UP_MINUTES",
-    "SLACKBOT_OPERATOR_REMIND_MINUTES",
-    "SLACKBOT_OPERATOR_OFFER_MINUTES",
-    "SLACKBOT_ASKER_HANDS_BACK",
-    "SLACKBOT_GREET_AFTER_HANDOVER",
-    "SLACKBOT_HANDOVER_TOOLS",
-)
-"""Settings that mean the same in the demo; others name things of the real workspace."""
+ELSEWHERE = frozenset({
+    "SLACKBOT_TRANSPORT", "SLACKBOT_HTTP_HOST", "SLACKBOT_HTTP_PORT", "SLACKBOT_OPS_HOST", "SLACKBOT_OPS_PORT",
+    "SLACKBOT_NOXUS_MODE", "SLACKBOT_ALLOWED_CHANNELS", "SLACKBOT_ALLOWED_USERS", "SLACKBOT_FILE_HOSTS",
+    "SLACKBOT_HANDOVER_CHANNEL", "SLACKBOT_OPERATORS", "SLACKBOT_OPERATOR_GROUP",
+})  # fmt: skip
+"""Settings about this machine, the real Noxus or the real workspace; every other one means the same in the demo."""
 SHORTCUTS = {"take_over": "Take over this thread", "ask_human": "Ask a human"}
 """What the app's manifest puts into the menu of every message."""
 _NOXUS_NAMES = ("NOXUS_API_KEY", "NOXUS_BACKEND_URL", "NOXUS_AGENT_ID", "NOXUS_AGENT_FLOW_ID", "SLACKBOT_NOXUS_MODE")
@@ -63,7 +44,7 @@ async def serve(port: int) -> None:
             "SLACKBOT_HANDOVER_CHANNEL": slack.channels["support"],
             "SLACKBOT_HUMAN_BUTTON": "on",
             "LOG_LEVEL": given.get("LOG_LEVEL", "WARNING"),
-            **{name: given[name] for name in _TRIED_OUT if name in given},
+            **{name: value for name, value in given.items() if name.startswith("SLACKBOT_") and name not in ELSEWHERE},
         }
         if "NOXUS_API_KEY" in given or "NOXUS_API_KEY_FILE" in given:
             environ |= {name: given[name] for name in (*_NOXUS_NAMES, "NOXUS_API_KEY_FILE") if name in given}

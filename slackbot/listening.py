@@ -20,7 +20,8 @@ from slackbot.domain import (
     ToolStarted,
     UnknownFrame,
 )
-from slackbot.replies.reply import THINKING, Reply
+from slackbot.replies.opening import THINKING
+from slackbot.replies.reply import Reply
 from slackbot.signals import HandoverSignals
 
 CUT_SHORT = {

@@ -16,10 +16,10 @@ from slackbot.domain import (
     ThreadKey,
     Turn,
 )
-from slackbot.errors import ChatError, ChatRateLimited, FileRefused, MessageGone, ThreadClosed
+from slackbot.errors import ChatError, FileRefused, ThreadClosed
 from slackbot.files.passing import FileLimits, listed, refusal, spool
 from slackbot.ports import Chat
-from slackbot.replies.reply import ReplyTools
+from slackbot.replies.tools import ReplyTools
 from slackbot.store import Store
 from slackbot.text.inbound import entities
 from slackbot.text.parts import MAX_BYTES, MAX_CHARS
@@ -70,7 +70,7 @@ class Relay:
         shown = await self._shown(turn, place)
         bodies = await self._bodies(turn) if turn.text or turn.attachments else []
         for index, body in enumerate(bodies):
-            if index in shown and await self._edited(place, shown[index], body):
+            if index in shown and await self._tools.edited(place, shown[index], body):
                 continue
             await self._post(turn, place, index, body)
         for index, ts in shown.items():
@@ -109,16 +109,6 @@ class Relay:
         said = pieces(words, MAX_CHARS if small else PIECE) or ["" if shared else EMPTY]
         bodies = [Body(quoted=piece, speaker=people[turn.user_id]) for piece in said]
         return [*bodies[:-1], replace(bodies[-1], notice=shared)]
-
-    async def _edited(self, place: ThreadKey, ts: str, body: Body) -> bool:
-        wait = self._tools.budget.take(place.team_id, "chat.update", self._tools.now())
-        if wait:
-            raise ChatRateLimited("chat.update: no slot", retry_after=wait)
-        try:
-            await self._chat.edit(place, ts, body)
-        except MessageGone:
-            return False
-        return True
 
     async def _share_files(self, turn: Turn, place: ThreadKey, shown: dict[int, str]) -> list[tuple[str, str]]:
         if not turn.attachments:

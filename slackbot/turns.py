@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from slackbot.answering import STOPPED, Answering, GivenBack, TurnTools, stopped_words
 from slackbot.domain import SHARING, Body, Button, HandoverReason, Notice, PartRecord, PartRef, Turn, TurnKind
-from slackbot.errors import SENTENCES, AgentError, ChatError, ChatRateLimited, MessageGone, SlackbotError
+from slackbot.errors import SENTENCES, AgentError, ChatError, SlackbotError
 from slackbot.files.notes import BELOW, INTERRUPTED, Notes
 from slackbot.leases import TurnLost
 from slackbot.replies.reply import Reply
@@ -103,7 +103,7 @@ class Turns:
     async def _end_below(self, turn: Turn, body: Body) -> None:
         parts = [part for part in await self._earlier(turn) if part.index >= 0]
         placeholder = next((part for part in parts if part.placeholder), None)
-        if not (placeholder and await self._edit(turn, placeholder.ts, body)):
+        if not (placeholder and await self._tools.reply.edited(turn.thread, placeholder.ts, body)):
             index = parts[-1].index + 1 if parts else 0
             ts = await self._chat.post(turn.thread, lambda: body, PartRef(turn.id, index))
             # As a placeholder it is written over, not repeated, when this very step is cut off and done again.
@@ -112,19 +112,6 @@ class Turns:
             if not part.placeholder:
                 # Whoever wrote it may not have lived to take Stop and the last step off.
                 self._tools.reply.tidying.later(turn.thread, part.ts, None, turn.id, turn.attempt)
-
-    async def _edit(self, turn: Turn, ts: str, body: Body) -> bool:
-        """Write over one of our messages; False when it is gone. Raises ``ChatRateLimited`` when there is no slot."""
-        tools = self._tools.reply
-        wait = tools.budget.take(turn.thread.team_id, "chat.update", tools.now())
-        if wait:
-            # Many of them after a restart: better late than refused.
-            raise ChatRateLimited("chat.update: no slot", retry_after=wait)
-        try:
-            await self._chat.edit(turn.thread, ts, body)
-        except MessageGone:
-            return False
-        return True
 
     # --- sentences of ours ---
 

@@ -12,6 +12,7 @@ import pytest
 
 from slackbot.answering import TurnTools
 from slackbot.budget import Budget
+from slackbot.cards import Cards
 from slackbot.desk import Desk
 from slackbot.domain import (
     AgentTarget,
@@ -33,11 +34,12 @@ from slackbot.leases import Standing
 from slackbot.questions import Questions
 from slackbot.relaying import Relay
 from slackbot.replies.pace import OpenReplies
-from slackbot.replies.reply import ReplyTools
 from slackbot.replies.tidying import Tidying
+from slackbot.replies.tools import ReplyTools
 from slackbot.routing import Rules
 from slackbot.sessions import Sessions
 from slackbot.store import Store, Timers
+from slackbot.telling import Telling
 from slackbot.turns import Turns
 from slackbot.worker import Worker, WorkerSettings
 from tests.fakes import FakeAgent, FakeChat, Shown
@@ -173,13 +175,13 @@ async def running_bot(
 
     desk = Desk(
         store,
-        handover_rules,
-        tools=reply_tools,
+        chat,
+        Cards(store, reply_tools, handover_rules.channel_id, agent_name),
+        Telling(store, reply_tools, handover_rules, errands),
+        timers=handover_rules.timers,
         sessions=sessions,
-        marks=errands,
         standing=standing,
         wake_worker=worker.wake,
-        agent_name=agent_name,
     )
     intake = Intake(
         store,

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from slackbot import logs
-from slackbot.config import load_settings
+from slackbot.loading import load_settings
 from slackbot.simulator.slack import SimMessage
 from tests.test_ops import free_port
 from tests.whole_bot import World, bot, world

@@ -230,7 +230,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("slackbot.config.load_common_settings", interrupt)
+    monkeypatch.setattr("slackbot.loading.load_common_settings", interrupt)
     assert cli.main(["migrate"]) == 130
 
 
@@ -264,7 +264,7 @@ def test_expected_failures_are_one_sentence(
     def fail(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr("slackbot.config.load_common_settings", fail)
+    monkeypatch.setattr("slackbot.loading.load_common_settings", fail)
     assert cli.main(["migrate"]) == 1
     assert capsys.readouterr().err == f"slackbot: {said}\n"
 
@@ -275,6 +275,6 @@ def test_unexpected_failures_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> 
     def fail(*_: object) -> None:
         raise ExceptionGroup("tasks", [OSError("no port"), ZeroDivisionError("ours")])
 
-    monkeypatch.setattr("slackbot.config.load_common_settings", fail)
+    monkeypatch.setattr("slackbot.loading.load_common_settings", fail)
     with pytest.raises(ExceptionGroup, match="tasks"):
         cli.main(["migrate"])

@@ -9,19 +9,11 @@ import pytest
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
-from slackbot.config import (
-    SECRETS,
-    CommonSettings,
-    NoxusMode,
-    Settings,
-    SettingsError,
-    Transport,
-    env_names,
-    load_common_settings,
-    load_settings,
-)
+from slackbot.config import CommonSettings, Settings, env_names
+from slackbot.demo import ELSEWHERE
 from slackbot.domain import AgentTarget, ChannelKind
 from slackbot.handover import HandoverRules
+from slackbot.loading import SECRETS, SettingsError, load_common_settings, load_settings
 from slackbot.routing import DmMode, Followups, Rules
 from slackbot.signals import HUMAN_TOOLS
 from slackbot.store import Timers
@@ -51,10 +43,10 @@ def problems(**changes: str | None) -> tuple[str, ...]:
 def test_enough() -> None:
     """Four variables are enough; the rest has defaults."""
     settings = load()
-    assert settings.transport is Transport.SOCKET
+    assert settings.transport == "socket"
     assert settings.slack_api_url == "https://slack.com/api/"
     assert settings.noxus_backend_url == "https://backend.noxus.ai"
-    assert settings.noxus_mode is NoxusMode.STREAM
+    assert settings.noxus_mode == "stream"
     assert settings.database_url.get_secret_value() == "sqlite:///slackbot.db"
     assert settings.target() == AgentTarget(agent_id="agent-1")
     assert settings.rules() == Rules(human_phrases=PHRASES)
@@ -182,19 +174,17 @@ def test_problems_quote_no_secret(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "transport", "notices"),
     [
-        ({}, Transport.SOCKET, 0),
-        ({"SLACK_SIGNING_SECRET": "abc"}, Transport.SOCKET, 1),
-        ({"SLACK_SIGNING_SECRET": "abc", "SLACKBOT_TRANSPORT": "socket"}, Transport.SOCKET, 0),
-        ({"SLACK_SIGNING_SECRET": "abc", "SLACKBOT_TRANSPORT": "HTTP"}, Transport.HTTP, 0),
-        ({"SLACK_SIGNING_SECRET": "abc", "SLACK_APP_TOKEN": None}, Transport.HTTP, 0),
+        ({}, "socket", 0),
+        ({"SLACK_SIGNING_SECRET": "abc"}, "socket", 1),
+        ({"SLACK_SIGNING_SECRET": "abc", "SLACKBOT_TRANSPORT": "socket"}, "socket", 0),
+        ({"SLACK_SIGNING_SECRET": "abc", "SLACKBOT_TRANSPORT": "HTTP"}, "http", 0),
+        ({"SLACK_SIGNING_SECRET": "abc", "SLACK_APP_TOKEN": None}, "http", 0),
     ],
 )
-def test_transport_follows_from_the_credentials(
-    changes: dict[str, str | None], transport: Transport, notices: int
-) -> None:
+def test_transport_follows_from_the_credentials(changes: dict[str, str | None], transport: str, notices: int) -> None:
     """An app-level token means Socket Mode, also beside a signing secret (one notice), unless the setting decides."""
     settings = load(**changes)
-    assert settings.transport is transport
+    assert settings.transport == transport
     assert len(settings.notices) == notices
 
 
@@ -453,3 +443,8 @@ def test_env_example_filled_in_is_enough(tmp_path: Path) -> None:
     env_file.write_text(text, encoding="utf-8")
     assert dotenv_values(env_file) == ENOUGH
     assert load_settings({}, env_file).noxus_agent_id == "agent-1"
+
+
+def test_the_demo_leaves_out_settings_alone() -> None:
+    """What the demo does not take from the environment are settings: one that is renamed is renamed there, too."""
+    assert set(env_names()) >= ELSEWHERE

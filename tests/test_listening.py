@@ -19,7 +19,8 @@ from slackbot.domain import (
     ToolStarted,
 )
 from slackbot.listening import OFFERED_CHARS, Listener
-from slackbot.replies.reply import THINKING, Reply
+from slackbot.replies.opening import THINKING
+from slackbot.replies.reply import Reply
 from slackbot.signals import HandoverSignals
 from tests import virtual_time
 from tests.fakes import FakeChat

@@ -22,9 +22,11 @@ from slackbot.errors import (
     SlackbotError,
     ThreadClosed,
 )
+from slackbot.replies.opening import STILL_WORKING, THINKING, TRYING_AGAIN
 from slackbot.replies.pace import OpenReplies, edit_interval, elapsed, next_elapsed
-from slackbot.replies.reply import STILL_WORKING, THINKING, TRYING_AGAIN, Reply, ReplyTools
+from slackbot.replies.reply import Reply
 from slackbot.replies.tidying import Tidying
+from slackbot.replies.tools import ReplyTools
 from tests import virtual_time
 from tests.fakes import FakeChat
 

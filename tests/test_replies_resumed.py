@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 
 from slackbot.domain import Body, Button, PartRecord, PartRef
-from slackbot.replies.reply import THINKING, Reply
+from slackbot.replies.opening import THINKING
+from slackbot.replies.reply import Reply
 from tests import virtual_time
 from tests.fakes import FakeChat
 from tests.test_replies import THREAD, Stage, reply_tools

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from slackbot import app
-from slackbot.config import load_settings
 from slackbot.errors import Interrupted
+from slackbot.loading import load_settings
 from slackbot.simulator.slack import SimMessage
 from tests.databases import Raw
 from tests.whole_bot import World, bot, world

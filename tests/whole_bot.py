@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from slackbot import app
-from slackbot.config import load_settings
+from slackbot.loading import load_settings
 from slackbot.simulator.noxus import NoxusSimulator
 from slackbot.simulator.slack import SlackSimulator
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from slackbot.domain import Body, PartRecord, PartRef, Turn
-from slackbot.errors import ChatError, ChatRateLimited, MessageGone
-from slackbot.replies.reply import ReplyTools
+from slackbot.errors import ChatError, ChatRateLimited
+from slackbot.replies.tools import ReplyTools
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +55,7 @@ class Notes:
 
     async def _edit(self, ts: str, words: str) -> bool:
         """Write over a line; False when that is not possible now: then another one follows."""
-        tools, thread = self._tools, self._turn.thread
-        if tools.budget.take(thread.team_id, "chat.update", tools.now()):
-            return False
         try:
-            await tools.chat.edit(thread, ts, Body(notice=words))
-        except (MessageGone, ChatRateLimited):
+            return await self._tools.edited(self._turn.thread, ts, Body(notice=words))
+        except ChatRateLimited:
             return False
-        return True

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
-from slackbot.simulator.slack import SimMessage
 from slackbot.simulator.slack.sockets import Disconnect
 from tests.bench.figures import slope
 from tests.bench.load import READY_SECONDS
@@ -141,16 +140,15 @@ class Soak:
         ts = await self._slack.say(person, room, f"<@{self._slack.bot_user_id}> {text}", root, **more)
         return person, room, root or ts
 
-    async def _shows(self, thread: tuple[str, str, str], words: str = "") -> SimMessage:
-        """The bot's message in the thread that shows these words, once it is there."""
+    async def _shows(self, thread: tuple[str, str, str], words: str = "") -> None:
+        """Wait until the bot says these words in the thread; many at once may get them in two messages."""
         _, room, root = thread
 
-        def look() -> list[SimMessage]:
-            said = self._slack.messages(room, root)
-            return [each for each in said if each.user == self._slack.bot_user_id and words in each.shown]
+        def look() -> bool:
+            said = [each for each in self._slack.messages(room, root) if each.user == self._slack.bot_user_id]
+            return bool(said) and words in " ".join(each.shown.strip() for each in said)
 
         await self._until(look, f"it says {words}")
-        return look()[-1]
 
     async def _two_questions(self) -> None:
         thread = await self._ask("/say One.")
@@ -198,6 +196,7 @@ class Soak:
             return [
                 (message.ts, button["action_id"], button["value"])
                 for message in self._slack.messages(support)
+                if thread[2].replace(".", "") in json.dumps(message.blocks)  # the card's link to the thread
                 for block in message.blocks
                 if block["type"] == "actions"
                 for button in block["elements"]

@@ -12,7 +12,7 @@ from typing import Final
 
 from slackbot.cards import Cards
 from slackbot.domain import ChannelKind, Handover, HandoverState, Move, SessionStatus
-from slackbot.errors import ChatError
+from slackbot.errors import ChatError, ChatRateLimited
 from slackbot.leases import Lease, Standing, TurnLost, current, now
 from slackbot.ports import Chat
 from slackbot.sessions import Sessions
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 LEASE: Final = 30.0
 POLL: Final = 2.0
 PAUSE_AFTER_TROUBLE: Final = 2.0
+PAUSE_WHEN_BUSY: Final = 10.0
 AT_ONCE: Final = 10
 OPERATORS_EVERY: Final = 60.0
 """How often it is looked whether those who have a thread are still there. Slack is asked of each once an hour."""
@@ -156,6 +157,10 @@ class Desk:
         ids = {"handover": due.handover.id, "slack_thread": str(due.handover.conversation.thread)}
         try:
             await self._bring_up_to_date(due)
+        except ChatRateLimited as busy:
+            log.info("handover.waits", extra={**ids, "error": str(busy), "seconds": round(busy.retry_after, 1)})
+            await asyncio.sleep(min(busy.retry_after, PAUSE_WHEN_BUSY))
+            await self._let_go(due)
         except (ChatError, StoreError, TurnLost) as error:
             log.error("handover.untold", extra={**ids, "error": str(error)})
             await asyncio.sleep(PAUSE_AFTER_TROUBLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +32,7 @@ from slackbot.domain import (
     ThreadPress,
     ToolStarted,
 )
-from slackbot.errors import AgentRunFailed, ChatUnavailable, ThreadClosed
+from slackbot.errors import AgentRunFailed, ChatRateLimited, ChatUnavailable, ThreadClosed
 from slackbot.handover import ALREADY_ASKED, NOBODY, NOT_OPERATOR, TAKEN, UNCHECKED, HandoverRules
 from slackbot.routing import Rules, decide
 from slackbot.store import Timers
@@ -196,6 +197,22 @@ async def test_while_slack_does_not_tell_who_may_nobody_is_sent_away_for_good(
         chat.operator_ids = None
         await desk_says(bot, "hello?")
         await bot.until(lambda: chat.whispers == [("UOLGA", UNCHECKED)] * 2)
+
+
+async def test_a_card_waits_for_an_edit(database_url: str, chat: FakeChat, caplog: pytest.LogCaptureFixture) -> None:
+    """Slack takes no more of them for a moment: nobody is alarmed, and then the card shows who came."""
+    caplog.set_level(logging.INFO)
+    busy = iter([ChatRateLimited("chat.update: no slot", retry_after=0.1)])
+    chat.fail = lambda method, _number: next(busy, None) if method == "edit" else None
+    async with running_bot(database_url, chat, FakeAgent(), handover_rules=RULES) as bot:
+        await bot.hear("human", channel="D1", kind=ChannelKind.DM)
+        await heading(bot, "Ada needs a human")
+        await press(bot, Button.CLAIM, "UOLGA")
+        await heading(bot, "Olga helps Ada")
+        await bot.until(lambda: steps_shown(chat) == 2)
+    levels = {record.msg: record.levelname for record in caplog.records}
+    assert levels["handover.waits"] == "INFO"
+    assert "ERROR" not in levels.values()
 
 
 async def test_taking_over_stops_a_growing_answer(database_url: str, chat: FakeChat) -> None:

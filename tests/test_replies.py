@@ -457,6 +457,21 @@ def test_sixty_answers_in_ten_channels_at_once() -> None:
     virtual_time.run(main())
 
 
+@pytest.mark.parametrize(("edits", "left"), [(50, 2), (6, 0)])
+def test_answers_leave_edits_to_the_cards_of_handovers(edits: int, left: int) -> None:
+    """However many end at once, a card need not wait for the next minute; where edits are few, it shares that lot."""
+
+    async def main() -> None:
+        chat, budget = FakeChat(), Budget({"chat.update": Limit(edits)})
+        tools = reply_tools(chat, budget)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(60):
+                tasks.create_task(Stage(chat, tools=tools).play(words(400, 10.0)))
+        assert budget.free("T1", "chat.update", virtual_time.now()) == left
+
+    virtual_time.run(main())
+
+
 def test_a_failure_keeps_the_text_and_offers_retry() -> None:
     """What there was stays, with one sentence and the button below it."""
 

@@ -25,6 +25,10 @@ SMALLEST_PIECE = 600
 """A refused part is halved down to this, and at once to what fits into plain text with room for escapes."""
 STEPS_LEAVE = 20
 """Edits of a minute that steps leave to text."""
+CARDS_EDITS = 2
+"""Edits of a minute that answers leave to the cards of handovers, where there are ``MANY_EDITS``: last words can go
+into a further message, a card cannot."""
+MANY_EDITS = 20
 
 
 @dataclass(slots=True)
@@ -101,12 +105,19 @@ class Messages:
     def surplus(self) -> int:
         """Edits of this minute that are left beside the last ones of all growing replies."""
         team, tools = self.thread.team_id, self._tools
-        return tools.budget.free(team, "chat.update", tools.now()) - tools.open_replies.count(team)
+        needed = tools.open_replies.count(team) + self._for_cards()
+        return tools.budget.free(team, "chat.update", tools.now()) - needed
 
     def spare_edit(self) -> bool:
         """Take an edit that no other reply needs for its last words, if there is one."""
         team, tools = self.thread.team_id, self._tools
-        return not tools.budget.take(team, "chat.update", tools.now(), keep=tools.open_replies.count(team) - 1)
+        needed = tools.open_replies.count(team) - 1 + self._for_cards()
+        return not tools.budget.take(team, "chat.update", tools.now(), keep=needed)
+
+    def _for_cards(self) -> int:
+        budget = self._tools.budget
+        edits, _ = budget.room(budget.key(self.thread.team_id, "chat.update"), self._tools.now())
+        return CARDS_EDITS if edits >= MANY_EDITS else 0
 
     def edit_wait(self, index: int) -> float:
         """Seconds until this edit may go; takes the slot when it may go now."""
@@ -114,16 +125,16 @@ class Messages:
         now = tools.now()
         has_words = shown.body is not None and (shown.length or not self.answer.count)
         if self.answer.is_final(index) or self.leaving or not has_words:
-            return tools.budget.take(team, "chat.update", now)
+            return tools.budget.take(team, "chat.update", now, keep=self._for_cards())
         open_replies = tools.open_replies.count(team)
         pause = edit_interval(
             edits=shown.edits, shown_chars=shown.length, open_replies=open_replies, surplus=self.surplus()
         )
-        keep = open_replies
+        keep = open_replies + self._for_cards()
         if self.answer.length(index) == shown.length:
             # Only a step has changed: the words of others matter more.
             pause = max(pause, STEADY_SECONDS if open_replies == 1 else LONG_SECONDS)
-            keep = open_replies + STEPS_LEAVE
+            keep += STEPS_LEAVE
         wait = shown.edited_at + pause - now
         if wait <= 0:
             wait = tools.budget.take(team, "chat.update", now, keep=keep)

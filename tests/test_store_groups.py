@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import NoReturn
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import Engine
 
 from slackbot.routing import Decision, KeepAsContext, RunTurn, ThreadFacts
@@ -199,3 +199,25 @@ async def test_reading_goes_on_while_somebody_writes(store: Store, sql: Raw) -> 
     assert await store.parts(turn.id) == []
     assert time.monotonic() - began < 1
     sql("ROLLBACK")
+
+
+async def test_whatever_is_written_meanwhile_shares_a_commit(store: Store) -> None:
+    """On SQLite, where each commit waits for the disk and nobody else can write: sixty turns end in a few of them, and
+    one whose work fails for a reason of its own spoils it for nobody."""
+    await asyncio.gather(*(accept(store, message(at)) for at in range(1, 62)))
+    turns = await store.claim("me", 60, 61)
+
+    async def poisoned() -> None:
+        with pytest.raises(LookupError):
+            await store._database.transact(refused)
+
+    def refused(connection: Connection) -> None:
+        connection.execute(text("DELETE FROM turns"))
+        raise LookupError("no")
+
+    with counted_commits() as commits:
+        ends = await asyncio.gather(poisoned(), *(store.mark_submitted(turn.id, "me", "digest") for turn in turns))
+    assert ends == [None, *[True] * 61]
+    assert all([await store.submission(turn.id) is not None for turn in turns])
+    if store._database.on_sqlite:
+        assert len(commits) <= 3

@@ -6,7 +6,8 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -75,6 +76,9 @@ class Impatient(psycopg.AsyncConnection[Any]):
             self.pgconn.finish()
             raise
 
+
+WORKS_LIMIT = 100
+"""So many pieces of work share a commit at most."""
 
 WRITES = "slackbot_writes"
 """The execution option of an engine whose transactions write."""
@@ -162,6 +166,14 @@ def own_values() -> Iterator[None]:
         raise StoreError(f"the database refuses a value: {type(error).__name__}") from error
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """What somebody wants to be done in a transaction, and waits for."""
+
+    do: Callable[[Connection], object]
+    outcome: asyncio.Future[object]
+
+
 class Database:
     """Short transactions on one database. Its failures come out as ``StoreError``; a value it refuses does not."""
 
@@ -192,8 +204,8 @@ class Database:
         else:
             # First of all: a server may fall silent during the first statements, which SQLAlchemy and we have it do.
             event.listen(self._group_writer, "connect", self._remember, insert=True)
-        # SQLite takes one writer at a time and makes the others poll for their turn; a queue is quicker, and fair.
-        self._turnstile: AbstractAsyncContextManager[Any] = asyncio.Lock() if on_sqlite else nullcontext()
+        self._waiting: list[_Work] = []
+        self._committing: asyncio.Task[None] | None = None
         # The two classes differ in name only, as far as conflicts and RETURNING go.
         self.insert = cast("Callable[[type[Base]], postgresql.Insert]", (sqlite if on_sqlite else postgresql).insert)
         self._insert_new = {
@@ -236,20 +248,62 @@ class Database:
                     return await connection.run_sync(work)
 
     async def write_group(self, work: Callable[[Connection], Result]) -> Result:
-        """One transaction of very many statements, in a thread. There a statement takes a tenth of the time on SQLite:
-        the async driver changes threads eight times for each."""
+        """A transaction of very many statements, in a thread. There a statement takes a tenth of the time on SQLite:
+        the async driver changes threads eight times for each.
 
-        def write() -> Result:
-            with self._group_writer.begin() as connection:
-                return work(connection)
-
+        SQLite takes one writer at a time, and each commit waits for the disk: what comes during one shares the next.
+        """
         with own_errors():
-            async with self._turnstile:
-                impatience = asyncio.get_running_loop().call_later(OPERATION_SECONDS, self._hang_up)
+            if self.on_sqlite:
+                mine = _Work(work, asyncio.get_running_loop().create_future())
+                self._waiting.append(mine)
+                if self._committing is None or self._committing.done():
+                    self._committing = asyncio.create_task(self._commit_all(), name="store-commits")
+                return cast("Result", await mine.outcome)
+
+            def write() -> Result:
+                with self._group_writer.begin() as connection:
+                    return work(connection)
+
+            impatience = asyncio.get_running_loop().call_later(OPERATION_SECONDS, self._hang_up)
+            try:
+                return await asyncio.to_thread(write)
+            finally:
+                impatience.cancel()
+
+    async def _commit_all(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting[:WORKS_LIMIT], self._waiting[WORKS_LIMIT:]
+            # Nobody waits any more for what was cancelled before it began.
+            group = [work for work in group if not work.outcome.done()]
+            if not group:
+                continue
+            [outcomes] = await asyncio.gather(asyncio.to_thread(self._commit, group), return_exceptions=True)
+            if isinstance(outcomes, BaseException):
+                outcomes = [outcomes] * len(group)
+            for work, outcome in zip(group, outcomes, strict=True):
+                if work.outcome.done():
+                    continue
+                if isinstance(outcome, BaseException):
+                    work.outcome.set_exception(outcome)
+                else:
+                    work.outcome.set_result(outcome)
+
+    def _commit(self, group: Sequence[_Work]) -> list[object]:
+        """Do all of it in one transaction; what raises for a reason of its own is undone alone."""
+        outcomes: list[object] = []
+        with self._group_writer.begin() as connection:
+            for work in group:
                 try:
-                    return await asyncio.to_thread(write)
-                finally:
-                    impatience.cancel()
+                    with connection.begin_nested():
+                        outcome = work.do(connection)
+                except Exception as error:
+                    if isinstance(error, DBAPIError) and not isinstance(error, (IntegrityError, DataError)):
+                        # The database is not well: what was done by then is not certain either.
+                        raise
+                    outcome = error
+                outcomes.append(outcome)
+        return outcomes
 
     def _remember(self, connection: DBAPIConnection, _: object) -> None:
         self._group_connection = cast("psycopg.Connection", connection)
@@ -273,5 +327,7 @@ class Database:
         await self.write_group(lambda connection: connection.execute(text("SELECT 1")))
 
     async def close(self) -> None:
+        if self._committing is not None:
+            await asyncio.wait([self._committing])
         await self._engine.dispose()
         self._group_writer.dispose()

@@ -302,7 +302,7 @@ async def test_every_way_to_ask(url: str) -> None:
             private = await play.say("ada", dm, text)
             if number > 2:
                 await play.sees(dm, private, "[Ask a human]")
-                await asyncio.sleep(0.2)  # until the end is recorded
+                await asyncio.sleep(1.5)  # until the end is recorded
                 await play.press("ada", play.ours(dm, private)[-1], "Ask a human")
             await slack.wait(lambda count=number: len(play.cards()) == count, timeout=15)  # type: ignore[misc]
             card = await play.card("Ada needs a human")
@@ -335,7 +335,7 @@ async def test_an_operators_plain_word_is_asked_about(url: str) -> None:
         slack, general = play.both.slack, play.both.slack.channels["general"]
         root = await play.say("ada", general, f"<@{slack.bot_user_id}> /say Hello.")
         await play.sees(general, root, "Hello.")
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1.5)
         await play.say("olga", general, "I know that one", root)
         await play.told("olga", "Do you take over")
         await play.say("ada", general, f"<@{slack.bot_user_id}> /say Here.", root)

@@ -66,7 +66,7 @@ async def trial(cell: Cell) -> Row:
             arms = await _started(cell, scene, start, row) if cell.before else None
             async with start():
                 await _live(cell, scene, row, arms)
-        except* Exception as died:  # noqa: BLE001  that is what is looked for
+        except* Exception as died:  # noqa: BLE001 - that is what is looked for
             row.wrong += [f"the bot died: {_place(error)}" for error in died.exceptions]
         row.log = ", ".join(f"{count} {name}" if count > 1 else name for name, count in scene.events().items())
         row.wrong += [f"{leak} in the log" for leak in scene.leaks()]
@@ -166,8 +166,11 @@ async def _life_goes_on(cell: Cell, scene: Scene, row: Row) -> None:
         except (LookupError, ValueError) as gone:
             row.wrong.append(f"Retry: {gone}")
             continue
-        whole = lambda question=question: not scene.sight(question).buttons[RETRY] and scene.settled()  # noqa: E731
-        if not await scene.until(whole, scenes.SOON) or scene.sight(question).faults(cell.bears):
+
+        def tried_again(question: Question = question) -> bool:
+            return not scene.sight(question).buttons[RETRY] and scene.settled()
+
+        if not await scene.until(tried_again, scenes.SOON) or scene.sight(question).faults(cell.bears):
             row.wrong.append(f"after Retry: {scene.sight(question).gist}")
         elif scene.submitted(question) > before + 1:
             row.wrong.append("Retry asked more than once")

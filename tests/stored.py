@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from slackbot.domain import Attachment, ChannelKind, InboundMessage, ThreadKey, Turn
 from slackbot.routing import Decision, RunTurn, ThreadFacts
-from slackbot.store import Accepted, Store
+from slackbot.store import Accepted, Store, StoreError
+
+Done = TypeVar("Done")
 
 LEASE = 30.0
 
@@ -41,6 +45,15 @@ def thread_of(inbound: InboundMessage) -> ThreadKey:
 async def accept(store: Store, inbound: InboundMessage, decision: Decision | None = None) -> Accepted:
     """Store the message as a question, or as what is given."""
     return await store.accept(inbound, thread_of(inbound), lambda _: decision or RunTurn())
+
+
+async def insist(operation: Callable[[], Awaitable[Done]]) -> Done:
+    """Do it again for as long as the database is too slow for it, as Slack and people do."""
+    while True:
+        try:
+            return await operation()
+        except StoreError:
+            await asyncio.sleep(0.05)
 
 
 async def facts(store: Store, inbound: InboundMessage) -> ThreadFacts:

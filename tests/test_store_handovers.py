@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from slackbot.domain import (
 from slackbot.routing import CallHuman, Ignore, KeepAsContext, Order, Relay, RunTurn, Say, StartAfresh, ThreadFacts
 from slackbot.store import Changed, Due, Handed, Pressed, Store, StoreError, Timers
 from tests.databases import Raw
-from tests.stored import LEASE, accept, claimed, drain, facts, message, stores, thread_of, ts
+from tests.stored import LEASE, accept, claimed, drain, facts, insist, message, stores, thread_of, ts
 
 THREAD = thread_of(message(1))
 NEVER = Timers()
@@ -334,17 +335,18 @@ def decide(known: ThreadFacts) -> RunTurn | KeepAsContext:
 
 async def test_no_question_slips_in_while_a_handover_opens(replicas: list[Store], sql: Raw) -> None:
     """Messages race the asking and the end of it: while one is open no question waits, and none is lost."""
-    handovers = []
+
+    async def deliver(number: int) -> None:
+        await insist(lambda: replicas[number % 2].accept(message(number, thread=1), THREAD, decide))
+
     for n in range(20):
-        inbound = [message(100 * n + i, thread=1) for i in range(1, 6)]
-        arriving = [replicas[i % 2].accept(one, THREAD, decide) for i, one in enumerate(inbound)]
-        handed, _ = await asyncio.gather(ask(replicas[n % 2], f"key {n}"), asyncio.gather(*arriving))
+        arriving = [deliver(100 * n + i) for i in range(1, 6)]
+        asking = insist(partial(ask, replicas[n % 2], f"key {n}"))
+        handed, _ = await asyncio.gather(asking, asyncio.gather(*arriving))
         assert handed.handover is not None
         assert sql("SELECT count(*) FROM turns WHERE kind = 'ask' AND state = 'queued'") == [(0,)]
-        handovers.append(handed.handover)
-        inbound = [message(100 * n + i, thread=1) for i in range(11, 16)]
-        arriving = [replicas[i % 2].accept(one, THREAD, decide) for i, one in enumerate(inbound)]
-        ending = replicas[0].end_handover(handed.handover.id, "T1", Move.HAND_BACK, "U8")
+        arriving = [deliver(100 * n + i) for i in range(11, 16)]
+        ending = insist(partial(replicas[0].end_handover, handed.handover.id, "T1", Move.HAND_BACK, "U8"))
         over, _ = await asyncio.gather(ending, asyncio.gather(*arriving))
         assert over.done
     assert sql("SELECT count(*) FROM turns") == [(200,)]

@@ -31,6 +31,8 @@ class WorkerSettings:
     lease: float = 30.0
     heartbeat: float = 5.0
     poll: float = 2.0
+    manners: float = 2.0
+    """So long what arrives in a crowd goes first: Slack waits for its acknowledgement, and work would slow it down."""
     store_pause: float = 1.0
     first_backoff: float = 2.0
     longest_backoff: float = 60.0
@@ -99,6 +101,9 @@ class Worker:
 
     async def _claim(self, tasks: asyncio.TaskGroup) -> bool:
         """Start what may run; False when that is nothing."""
+        await self._store.calm(self._settings.manners)
+        if self._stopping:
+            return False
         places = min(self._settings.concurrency - len(self._running), self._settings.claims)
         if places <= 0 or self._standing.is_lost:
             return False

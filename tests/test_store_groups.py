@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import Engine
 
-from slackbot.routing import Decision, KeepAsContext, RunTurn, ThreadFacts
+from slackbot.routing import Decision, Ignore, KeepAsContext, RunTurn, ThreadFacts
 from slackbot.store import Accepted, Store, StoreError
 from tests.databases import Raw
 from tests.stored import accept, claimed, drain, message, stores, thread_of, ts
@@ -72,6 +72,49 @@ async def test_a_duplicate_is_known_by_its_row_and_decided_no_more(store: Store)
     twin = message(1)
     again = await store.accept(twin, thread_of(twin), refuse)
     assert (again.duplicate, again.turn_id) == (True, first.turn_id)
+
+
+async def test_a_mention_that_comes_as_two_events_is_looked_up_once(store: Store) -> None:
+    """Slack sends ``app_mention`` and ``message`` side by side: the second waits for the first, and asks nothing."""
+    mention = message(1)
+    first, twin = await asyncio.gather(accept(store, mention), store.accept(mention, thread_of(mention), refuse))
+    assert (first.duplicate, twin.duplicate) == (False, True)
+    assert [turn.id for turn in await drain(store)] == [first.turn_id]
+
+
+@pytest.mark.parametrize("failing", [refuse, lambda _: Ignore("not this one")], ids=["failed", "ignored"])
+async def test_what_the_first_event_did_not_store_the_second_may(
+    store: Store, failing: Callable[[ThreadFacts], Decision]
+) -> None:
+    """Only what is stored makes the other one a duplicate."""
+    mention = message(1)
+    _, twin = await asyncio.gather(
+        store.accept(mention, thread_of(mention), failing), accept(store, mention), return_exceptions=True
+    )
+    assert isinstance(twin, Accepted)
+    assert not twin.duplicate
+    assert [turn.id for turn in await drain(store)] == [twin.turn_id]
+
+
+async def test_who_can_wait_lets_a_crowd_go_first(store: Store) -> None:
+    """As long as a crowd waits for its acknowledgement it is not calm, and for no longer than one is ready to wait."""
+    await asyncio.wait_for(store.calm(60), 0.1)
+    order: list[str] = []
+
+    async def arrive(number: int) -> None:
+        await accept(store, message(number, user=f"U{number}"))
+        order.append("accepted")
+
+    async def work(seconds: float) -> None:
+        await asyncio.sleep(0)
+        await store.calm(seconds)
+        order.append("worked")
+
+    await asyncio.gather(*(arrive(number) for number in range(300)), work(60))
+    assert order == ["accepted"] * 300 + ["worked"]
+    order.clear()
+    await asyncio.gather(*(arrive(number) for number in range(300, 600)), work(0))
+    assert order[0] == "worked"
 
 
 async def test_a_burst_takes_few_commits(store: Store) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
@@ -25,7 +27,9 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import aliased
+from sqlalchemy.sql.dml import ReturningInsert
 
 from slackbot.domain import Attachment, ChannelKind, InboundMessage, ThreadKey, TurnKind, TurnState
 from slackbot.routing import (
@@ -48,19 +52,21 @@ from slackbot.store.models import (
     PartRow,
     TurnRow,
     epoch_now,
+    is_counted,
     is_deleted,
     is_open,
     is_ordered,
-    is_pending,
     is_queued,
     is_running,
-    is_waiting,
 )
 from slackbot.store.values import Accepted
 
 Decide: TypeAlias = Callable[[ThreadFacts], Decision]
 
+_ORDERED = frozenset({TurnKind.ASK, TurnKind.RESET})
 _WITH_WORDS = frozenset({TurnKind.ASK, TurnKind.CONTEXT, TurnKind.RELAY})
+
+_QUEUED, _RUNNING = TurnState.QUEUED.value, TurnState.RUNNING.value
 
 RATE_WINDOW = 60.0
 """Seconds over which a person's questions are counted."""
@@ -80,28 +86,44 @@ class Arrival:
     from_operator: bool = False
 
 
-def take_in(database: Database, connection: Connection, arrival: Arrival) -> Accepted:
+class Pending:
+    """How many questions wait and run, by team and person. For the transaction that takes so many messages in: they
+    are counted once, and then only added to."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._teams: dict[str, Counter[tuple[str, str]]] = {}
+
+    def of_team(self, team_id: str) -> Counter[tuple[str, str]]:
+        """By state and person; nobody stands for the whole team."""
+        if (counted := self._teams.get(team_id)) is None:
+            counted = self._teams[team_id] = Counter()
+            for user_id, state, count in self._connection.execute(_PENDING, {"team_id": team_id}):
+                counted[state, user_id] += count
+                counted[state, ""] += count
+        return counted
+
+    def added(self, message: InboundMessage) -> None:
+        """One more waits."""
+        self.of_team(message.team_id).update([(_QUEUED, message.user_id), (_QUEUED, "")])
+
+
+def take_in(database: Database, connection: Connection, arrival: Arrival, pending: Pending) -> Accepted:
     """Store what the message asks for. A message that is stored already changes nothing."""
     message, key = arrival.message, arrival.thread
     thread = {"team_id": key.team_id, "channel_id": key.channel_id, "root_ts": key.root_ts}
     row = connection.execute(_KNOWN, {**thread, "ts": message.ts, "user_id": message.user_id}).one()
     if row.stored is not None:
         return _duplicate(row.stored)
-    facts = _facts(row)
+    facts = _facts(row, message.user_id, pending.of_team(key.team_id))
     decision = arrival.decide(facts)
     if isinstance(decision, Ignore):
         return Accepted(decision)
-    conversation_id = row.conversation_id
-    if conversation_id is None:
-        conversation_id = new_conversation(database, connection, thread, message.channel_kind)
-    if conversation_id is None:
-        conversation_id = connection.execute(_FIND_THREAD, thread).scalar_one()
     kind, notice = _kind(decision)
     handover = facts.handover
     speaks_for_us = kind is TurnKind.CONTEXT and handover is not None and handover.operator_id == message.user_id
-    waiting = kind in {TurnKind.ASK, TurnKind.RESET} and (bool(row.busy) or decision == RunTurn(later=True))
+    waiting = kind in _ORDERED and (bool(row.busy) or decision == RunTurn(later=True))
     values = {
-        "conversation_id": conversation_id,
         "team_id": message.team_id,
         "channel_id": message.channel_id,
         "ts": message.ts,
@@ -113,18 +135,31 @@ def take_in(database: Database, connection: Connection, arrival: Arrival) -> Acc
         "notice": notice,
         "is_reply": message.is_reply,
         "attempt": 1,
+        "available_at": 0.0,
         "waited": waiting,
         "handover_id": row.handover_id if kind is TurnKind.RELAY or isinstance(decision, Order) else None,
         "from_operator": arrival.from_operator or speaks_for_us,
     }
-    turn_id = connection.execute(database.insert_new(TurnRow), values).scalar_one_or_none()
-    if turn_id is None:
-        # Another replica committed the same message since we looked.
-        return _duplicate(None)
-    if connection.execute(_OPEN, {"conversation": conversation_id}).scalar_one_or_none() != row.handover_id:
-        # A handover began or ended since we looked. Now that a row refers to the conversation, none can.
-        connection.execute(delete(TurnRow).where(TurnRow.id == turn_id))
-        return take_in(database, connection, arrival)
+    if row.conversation_id is None:
+        begun = _begin(database, connection, thread, message.channel_kind, values)
+        if begun is None:
+            # Another replica has begun the thread since we looked.
+            return take_in(database, connection, arrival, pending)
+        conversation_id, turn_id = begun
+    else:
+        conversation_id = row.conversation_id
+        values["conversation_id"] = conversation_id
+        stored = connection.execute(database.insert_new(TurnRow), values).scalar_one_or_none()
+        if stored is None:
+            # Another replica committed the same message since we looked.
+            return _duplicate(None)
+        turn_id = stored
+        if not database.on_sqlite and connection.execute(_OPEN, values).scalar() != row.handover_id:
+            # A handover began or ended since we looked. Now that a row refers to the conversation, none can.
+            connection.execute(delete(TurnRow).where(TurnRow.id == turn_id))
+            return take_in(database, connection, arrival, pending)
+    if kind in _ORDERED:
+        pending.added(message)
     if isinstance(decision, Say) and decision.mention_only is not None:
         connection.execute(
             update(ConversationRow)
@@ -158,12 +193,41 @@ def _kind(
             return TurnKind.CONTEXT, None
 
 
+def _begin(
+    database: Database, connection: Connection, thread: dict[str, str], kind: ChannelKind, values: dict[str, object]
+) -> tuple[int, int] | None:
+    """Store a thread's conversation and its first turn; None when another replica has begun it since we looked."""
+    if not database.on_sqlite:
+        first = {f"first_{name}": value for name, value in values.items()}
+        conversation = {**thread, **_modes(kind)}
+        begun = connection.execute(_beginning(tuple(conversation), tuple(values)), conversation | first).one_or_none()
+        return begun and (begun.conversation_id, begun.id)
+    if (conversation_id := new_conversation(database, connection, thread, kind)) is None:
+        return None
+    turn = {**values, "conversation_id": conversation_id}
+    return conversation_id, connection.execute(database.insert_new(TurnRow), turn).scalar_one()
+
+
+@cache
+def _beginning(thread: tuple[str, ...], turn: tuple[str, ...]) -> ReturningInsert[int, int]:
+    """A conversation and its first turn by one statement, which only PostgreSQL knows."""
+    begun = postgresql.insert(ConversationRow).on_conflict_do_nothing().returning(ConversationRow.id)
+    begun_id = begun.values({name: bindparam(name) for name in thread}).cte("thread").c.id
+    types = {column.name: column.type for column in TurnRow.__table__.columns}
+    first = select(begun_id, *(bindparam(f"first_{name}", type_=types[name]) for name in turn))
+    inserted = postgresql.insert(TurnRow).from_select(["conversation_id", *turn], first)
+    return inserted.on_conflict_do_nothing().returning(TurnRow.id, TurnRow.conversation_id)
+
+
 def new_conversation(
     database: Database, connection: Connection, thread: dict[str, str], kind: ChannelKind
 ) -> int | None:
     """Start the thread's conversation; None when another replica has done so since we looked."""
-    modes = {"channel_kind": kind.value, "mention_only": False, "needs_past": False, "is_shared": False}
-    return connection.execute(database.insert_new(ConversationRow), {**thread, **modes}).scalar_one_or_none()
+    return connection.execute(database.insert_new(ConversationRow), {**thread, **_modes(kind)}).scalar_one_or_none()
+
+
+def _modes(kind: ChannelKind) -> dict[str, object]:
+    return {"channel_kind": kind.value, "mention_only": False, "needs_past": False, "is_shared": False}
 
 
 _IS_THREAD = and_(
@@ -199,14 +263,9 @@ def _known() -> Select[*tuple[Any, ...]]:
     )
     in_team, by_author = turn.team_id == bindparam("team_id"), turn.user_id == bindparam("user_id")
     lately = and_(in_team, by_author, turn.accepted_at > epoch_now() - RATE_WINDOW)
-    ordered = and_(is_pending(turn), is_ordered(turn), in_team)
     counted = {
         "asks": and_(lately, turn.kind == TurnKind.ASK.value),
         "notices": and_(lately, turn.kind == TurnKind.NOTICE.value),
-        "waiting_in_team": and_(ordered, is_waiting(turn)),
-        "waiting_of_author": and_(ordered, by_author, is_waiting(turn)),
-        "running_in_team": and_(ordered, turn.state == TurnState.RUNNING.value),
-        "running_of_author": and_(ordered, by_author, turn.state == TurnState.RUNNING.value),
     }
     waiting_here = select(func.count()).where(here, is_queued(turn), is_ordered(turn)).correlate(ConversationRow)
     # One row even when the thread is new.
@@ -234,13 +293,19 @@ def _count(what: ColumnElement[bool]) -> ScalarSelect[int]:
     return select(func.count()).select_from(found).scalar_subquery()
 
 
+def _counted() -> Select[*tuple[Any, ...]]:
+    pending = and_(is_counted(TurnRow), TurnRow.team_id == bindparam("team_id"))
+    found = select(TurnRow.user_id, TurnRow.state).where(pending).limit(COUNTED).subquery()
+    return select(found.c.user_id, found.c.state, func.count()).group_by(found.c.user_id, found.c.state)
+
+
 # Built once: building it takes ten times as long as running it.
 _KNOWN = _known()
-_FIND_THREAD = select(ConversationRow.id).where(_IS_THREAD)
-_OPEN = select(HandoverRow.id).where(HandoverRow.conversation_id == bindparam("conversation"), is_open(HandoverRow))
+_PENDING = _counted()
+_OPEN = select(HandoverRow.id).where(HandoverRow.conversation_id == bindparam("conversation_id"), is_open(HandoverRow))
 
 
-def _facts(row: Row[Any]) -> ThreadFacts:
+def _facts(row: Row[Any], author: str, pending: Counter[tuple[str, str]]) -> ThreadFacts:
     return ThreadFacts(
         conversation=None if row.conversation_id is None else rows.conversation(row),
         last_asker=row.last_asker,
@@ -248,9 +313,9 @@ def _facts(row: Row[Any]) -> ThreadFacts:
         asks_last_minute=row.asks,
         notices_last_minute=row.notices,
         waiting_here=row.waiting_here,
-        waiting_of_author=row.waiting_of_author,
-        waiting_in_team=row.waiting_in_team,
-        running_of_author=row.running_of_author,
-        running_in_team=row.running_in_team,
+        waiting_of_author=pending[_QUEUED, author],
+        waiting_in_team=pending[_QUEUED, ""],
+        running_of_author=pending[_RUNNING, author],
+        running_in_team=pending[_RUNNING, ""],
         handover=None if row.handover_id is None else rows.handover(row),
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from slackbot.store.acceptance import Arrival, take_in
+from slackbot.routing import Ignore
+from slackbot.store.acceptance import Arrival, Pending, take_in
 from slackbot.store.engine import Database
 from slackbot.store.errors import StoreError
 from slackbot.store.values import Accepted
@@ -21,6 +24,11 @@ https://docs.slack.dev/apis/events-api/#responding"""
 
 GROUP_LIMIT = 100
 WAITING_LIMIT = 1_000
+
+CROWD = 10
+"""When more wait than this, whoever can wait lets them go first."""
+LULL_SECONDS = 0.05
+"""So soon after a crowd the rest of it may still be on its way."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,20 +43,53 @@ class GroupWriter:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._queue: asyncio.Queue[_Waiting | None] = asyncio.Queue(WAITING_LIMIT)
+        self._arriving: dict[tuple[str, str, str], asyncio.Future[Accepted]] = {}
+        self._calm = asyncio.Event()
+        self._calm.set()
         self._closed = False
         self._task = asyncio.create_task(self._run(), name="store-writer")
 
     async def accept(self, arrival: Arrival) -> Accepted:
-        """Return after the commit that holds this arrival; ``StoreError`` when there was none in time."""
+        """Return after the commit that holds this arrival; ``StoreError`` when there was none in time.
+
+        Slack tells of a mention twice: the second time is a duplicate as soon as the first is stored.
+        """
         if self._closed:
             raise StoreError("the store is closed")
-        waiting = _Waiting(arrival, asyncio.get_running_loop().create_future())
+        message = arrival.message
+        name = message.team_id, message.channel_id, message.ts
         try:
             async with asyncio.timeout(ACCEPT_SECONDS):
-                await self._queue.put(waiting)
-                return await waiting.accepted
+                if (first := self._arriving.get(name)) is not None:
+                    await asyncio.wait([first])
+                    if not first.cancelled() and not first.exception() and first.result().turn_id is not None:
+                        return Accepted(Ignore("already stored"), duplicate=True)
+                return await self._accept(arrival, name)
         except TimeoutError as error:
             raise StoreError(f"the database did not take a message within {ACCEPT_SECONDS} s") from error
+
+    async def _accept(self, arrival: Arrival, name: tuple[str, str, str]) -> Accepted:
+        waiting = _Waiting(arrival, asyncio.get_running_loop().create_future())
+        self._arriving[name] = waiting.accepted
+        if len(self._arriving) > CROWD:
+            self._calm.clear()
+        try:
+            await self._queue.put(waiting)
+            return await waiting.accepted
+        finally:
+            waiting.accepted.cancel()
+            if self._arriving.get(name) is waiting.accepted:
+                del self._arriving[name]
+            if len(self._arriving) <= CROWD:
+                self._calm.set()
+
+    async def calm(self, seconds: float) -> None:
+        """Return once no crowd of messages waits, or after so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._calm.is_set():
+                    await self._calm.wait()
+                    await asyncio.sleep(LULL_SECONDS)
 
     async def close(self) -> None:
         """Write what waits, then end."""
@@ -96,9 +137,11 @@ class GroupWriter:
                     await self._settle([waiting])
 
     async def _commit(self, group: list[_Waiting]) -> list[Accepted]:
-        return await self._database.write_group(
-            lambda connection: [take_in(self._database, connection, waiting.arrival) for waiting in group]
-        )
+        def write(connection: Connection) -> list[Accepted]:
+            pending = Pending(connection)
+            return [take_in(self._database, connection, waiting.arrival, pending) for waiting in group]
+
+        return await self._database.write_group(write)
 
 
 def _as_ours(error: BaseException) -> BaseException:

@@ -132,7 +132,7 @@ class Handovers(HandoverReads):
                 said = and_(TurnRow.conversation_id == conversation_id, is_kept_context(TurnRow))
                 connection.execute(update(TurnRow).where(said).values(text=None, attachments=None))
                 self._set_conversation(connection, conversation_id, **_FORGOTTEN)
-            connection.execute(wait_ends(handover.conversation.id))
+            wait_ends(connection, handover.conversation.id)
             return Handed(done=True, handover=over)
 
         handed = await self._database.transact(end)

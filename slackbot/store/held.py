@@ -163,7 +163,7 @@ class Held(Wishes):
                     )
                     .values(text=None, attachments=None)
                 )
-            connection.execute(wait_ends(turn.conversation_id))
+            wait_ends(connection, turn.conversation_id)
             return int(turn.conversation_id)
 
         return await self._ended(end)
@@ -186,7 +186,7 @@ class Held(Wishes):
             )
             conversation_id = failed.scalar_one_or_none()
             if conversation_id is not None:
-                connection.execute(wait_ends(conversation_id))
+                wait_ends(connection, conversation_id)
             return conversation_id
 
         return await self._ended(end)
@@ -194,7 +194,8 @@ class Held(Wishes):
     async def _ended(self, end: Callable[[Connection], int | None]) -> bool:
         """End a turn of the conversation that ``end`` returns, if it does."""
         conversation_id = await self._database.transact(end)
-        if conversation_id is not None:
+        if conversation_id is not None and not self._database.on_sqlite:
+            # On SQLite nothing happens beside a transaction.
             await wait_ended(self._database, conversation_id)
         return conversation_id is not None
 

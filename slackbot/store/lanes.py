@@ -190,14 +190,12 @@ def look_again(connection: Connection) -> None:
     connection.execute(_UNPARK)
 
 
-def wait_ends(conversation_id: int) -> Update:
+def wait_ends(connection: Connection, conversation_id: int) -> None:
     """Have the next question of a thread looked at again: this transaction ends what it may have waited for.
 
     Whoever claims may hold the question for a moment, and no end must fail for that: then ``wait_ended`` is enough.
     """
-    turn = aliased(TurnRow)
-    following = select(turn.id).where(turn.id == _following(conversation_id)).with_for_update(skip_locked=True)
-    return _looked_at(following.scalar_subquery())
+    connection.execute(_WAIT_ENDS, {"conversation": conversation_id})
 
 
 async def wait_ended(database: Database, conversation_id: int) -> None:
@@ -205,17 +203,25 @@ async def wait_ended(database: Database, conversation_id: int) -> None:
     the end, or finds the row changed since, or was there before and is overruled. Where this fails it is looked at
     again somewhat later."""
     with suppress(StoreError):
-        await database.write(_looked_at(_following(conversation_id)))
+        await database.write(_WAIT_ENDED, conversation=conversation_id)
 
 
-def _following(conversation_id: int) -> ScalarSelect[int]:
+def _following() -> ScalarSelect[int]:
     turn = aliased(TurnRow)
-    waiting = and_(turn.conversation_id == conversation_id, is_queued(turn), is_ordered(turn))
+    waiting = and_(turn.conversation_id == bindparam("conversation"), is_queued(turn), is_ordered(turn))
     return select(turn.id).where(waiting).order_by(turn.ts).limit(1).scalar_subquery()
+
+
+def _unheld() -> ScalarSelect[int]:
+    turn = aliased(TurnRow)
+    return select(turn.id).where(turn.id == _following()).with_for_update(skip_locked=True).scalar_subquery()
 
 
 def _looked_at(turn_id: ScalarSelect[int]) -> Update:
     return update(TurnRow).where(TurnRow.id == turn_id, is_queued(TurnRow)).values(parked_until=epoch_now())
+
+
+_WAIT_ENDS, _WAIT_ENDED = _looked_at(_unheld()), _looked_at(_following())
 
 
 _PLACES = ("team", "channel", "user")

@@ -83,6 +83,10 @@ class Store(Held, Parts, Handovers):
         """
         return await self._writer.accept(Arrival(message, thread, decide))
 
+    async def calm(self, seconds: float) -> None:
+        """Return once no crowd of messages waits to be accepted, or after so long."""
+        await self._writer.calm(seconds)
+
     async def accept_relay(self, message: InboundMessage, handover_id: int, *, from_operator: bool) -> Accepted:
         """Store a message of a card's thread, to be shown on the other side of its handover. Ignored when that is
         over. Else as ``accept``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import assert_never
@@ -41,6 +42,9 @@ from slackbot.store import Changed, Pressed, Store
 from slackbot.text.inbound import without_mention
 
 log = logging.getLogger(__name__)
+
+RECORDING = (0.1, 0.3, 0.6, 1.0)
+"""Seconds: people see the sentence with Retry before its failure is recorded, and may be quick."""
 
 WAITING = "I am still busy with an earlier message. Yours is answered after it."
 THANKS = "Thank you, I noted that. Press the other thumb if you change your mind."
@@ -183,9 +187,7 @@ class Intake:
         turn = (press.turn_id, press.team_id, press.channel_id, press.user_id)
         match press.button:
             case Button.RETRY:
-                outcome = await self._store.retry(*turn)
-                if outcome is Pressed.NOT_ASKER and await self._is_operator(press):
-                    outcome = await self._store.retry(*turn, operator=True)
+                outcome = await self._retry(press)
             case Button.STOP:
                 outcome = await self._store.request_stop(*turn)
                 if outcome is Pressed.NOT_ASKER and await self._is_operator(press):
@@ -211,6 +213,18 @@ class Intake:
             self._stop(press.turn_id, press.user_id)
         else:
             self._whisper(thread, press.user_id, THANKS)
+
+    async def _retry(self, press: Press) -> Pressed:
+        turn = (press.turn_id, press.team_id, press.channel_id, press.user_id)
+        outcome = await self._store.retry(*turn)
+        operator = outcome is Pressed.NOT_ASKER and await self._is_operator(press)
+        if operator:
+            outcome = await self._store.retry(*turn, operator=True)
+        for pause in RECORDING:
+            if outcome is Pressed.TOO_LATE:
+                await asyncio.sleep(pause)
+                outcome = await self._store.retry(*turn, operator=operator)
+        return outcome
 
     async def _session_stopped(self, stopped: SessionStopped) -> None:
         thread = ThreadKey(stopped.team_id, stopped.channel_id, stopped.thread_ts)

@@ -527,7 +527,6 @@ async def test_killed_in_the_middle_of_a_download(url: str, tmp_path: Path) -> N
             await slack.wait(lambda: asked.shows()[-1:] == ["[Retry]"], timeout=20)
             assert Interrupted.sentence in asked.shows()
             message = asked.messages()[-1]
-            await asyncio.sleep(1.5)  # nobody presses sooner; until the failure is recorded the turn counts as running
             retry = next(block for block in message.blocks if block["type"] == "actions")["elements"][0]
             await slack.press(slack.users["ada"], asked.channel, message.ts, retry["action_id"], retry["value"])
             await slack.wait(lambda: len(streams(both)) == 2, timeout=10)

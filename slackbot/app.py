@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 TIDYING_SECONDS = 3.0
 LEFT_SECONDS = 900.0
 """Answers that ended so long ago may still have something to be tidied at the start."""
+LATELY_SECONDS = 120.0
+"""The same when another process goes away while we run."""
 FAREWELL_SECONDS = 10.0
 """After the deadline, interrupted replies get so long to show their last text and the Retry button."""
 
@@ -112,7 +114,7 @@ async def serve(
         )
         stack.push_async_callback(agent.aclose)
         middle = _middle(settings, store, chat, agent, installations, budget, open_replies, standing)
-        await _tidy(store, chat, middle)
+        await _tidy(store, chat, middle, LEFT_SECONDS)
         server = _server(settings, web, Gate(web, installations, middle.intake.take))
         await _connect(server)
         ops.watch(lambda: server.is_connected, store.counts, lambda: agent.is_down)
@@ -120,7 +122,13 @@ async def serve(
         stack.push_async_callback(server.stop)
         beside = [sharing.run()] if sharing else []
         if presence:
-            hear = {"turns": middle.worker.wake, "stops": middle.worker.renew, "handovers": middle.desk.wake}
+            tidy = partial(_tidy, store, chat, middle, LATELY_SECONDS)
+            hear: dict[str, Callable[[], object]] = {
+                "turns": middle.worker.wake,
+                "stops": middle.worker.renew,
+                "handovers": middle.desk.wake,
+                "gone": lambda: middle.marks.later("tidy", tidy),
+            }
             beside.append(presence.run(hear))
         with _signals(stop) as hurry:
             if ready is not None:
@@ -131,11 +139,11 @@ async def serve(
             await presence.leave()
 
 
-async def _tidy(store: Store, chat: SlackChat, middle: _Middle) -> None:
-    """Whoever was here before us may have died with a Stop button or a mark still to be taken off."""
-    for thread, ts, turn_id, attempt in await store.parts_left(LEFT_SECONDS):
+async def _tidy(store: Store, chat: SlackChat, middle: _Middle, seconds: float) -> None:
+    """Somebody else may have died with a Stop button or a mark still to be taken off."""
+    for thread, ts, turn_id, attempt in await store.parts_left(seconds):
         middle.tidying.later(thread, ts, None, turn_id, attempt)
-    for thread, ts in await store.marks_left(LEFT_SECONDS):
+    for thread, ts in await store.marks_left(seconds):
         middle.marks.later("unmark", partial(chat.unmark_waiting, thread, ts))
 
 

@@ -30,7 +30,7 @@ from tests.whole_bot import World, bot, world
 
 _numbers = count(1)
 PATIENCE = 30
-WORDS = ("turns", "stops", "handovers")
+WORDS = ("turns", "stops", "handovers", "gone")
 
 
 class Line:
@@ -187,6 +187,21 @@ async def test_the_leases_of_a_dead_process_are_void_at_once(url: str, monkeypat
         print(f"void after {time.monotonic() - began:.2f} s")
         [turn] = await witness.store.claim("next", LEASE, 9)
         assert (turn.ts, turn.attempt) == (message(0).ts, 2)
+        await dead.store.close()
+
+
+async def test_the_others_hear_of_a_death_that_leaves_no_lease(url: str) -> None:
+    """What the dead one had yet to take off in Slack is theirs to do, though it held no turn."""
+    async with process(url) as witness:
+        dead = Process(await Store.open(url))
+        await dead.presence.join()
+        await asyncio.sleep(1.2)
+        assert "gone" not in witness.heard
+        assert dead.presence._session is not None
+        await dead.presence._session.close()
+        await until(lambda: "gone" in witness.heard, "the other is told")
+        await asyncio.sleep(1.2)
+        assert witness.heard == ["gone"]
         await dead.store.close()
 
 

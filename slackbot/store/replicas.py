@@ -100,14 +100,15 @@ class Presence:
         self._session: psycopg.AsyncConnection[Any] | None = None
         self._since = 0.0
         self._missing: frozenset[str] = frozenset()
+        self._present: frozenset[int] = frozenset()
 
     async def join(self) -> None:
         """Take our lock. Raises ``StoreError``."""
         self._session, self._since = await self._connect(), now()
 
-    async def run(self, hear: Mapping[str, Callable[[], None]]) -> NoReturn:
-        """Look and listen until cancelled. ``hear`` has what to do about each word that is notified, and about all of
-        them when some may have been missed."""
+    async def run(self, hear: Mapping[str, Callable[[], object]]) -> NoReturn:
+        """Look and listen until cancelled. ``hear`` has what to do about each word that is notified and, as ``gone``,
+        when another process is no longer there; all of it is done when something may have been missed."""
         while True:
             try:
                 if self._session is not None:
@@ -156,15 +157,17 @@ class Presence:
             else:
                 return
 
-    async def _live(self, session: psycopg.AsyncConnection[Any], hear: Mapping[str, Callable[[], None]]) -> NoReturn:
+    async def _live(self, session: psycopg.AsyncConnection[Any], hear: Mapping[str, Callable[[], object]]) -> NoReturn:
         while True:
-            await self._look(session)
+            if await self._look(session):
+                hear["gone"]()
             async for word in session.notifies(timeout=LOOK_SECONDS):
                 if word.payload in hear:
                     hear[word.payload]()
 
-    async def _look(self, session: psycopg.AsyncConnection[Any]) -> None:
-        """Void the leases of owners whose lock was free twice in a row: who has lost a connection is back by then."""
+    async def _look(self, session: psycopg.AsyncConnection[Any]) -> bool:
+        """Void the leases of owners whose lock was free twice in a row: who has lost a connection is back by then.
+        Returns whether somebody who was there is not any more."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 found = await session.execute(_LOCKS, (_CLASS,))
@@ -176,8 +179,10 @@ class Presence:
         except (StoreError, psycopg.errors.QueryCanceled) as error:
             # Slow, but there: nobody has lost us.
             log.error("replica.looked_in_vain", extra={"error": type(error).__name__})
-            return
-        living = {number for number, _ in locks} | {None}
+            return False
+        present = frozenset(number for number, _ in locks)
+        gone, self._present = self._present - present, present
+        living = present | {None}
         settled = now() - self._since >= GRACE_SECONDS
         missing = frozenset(owner for owner in owners if settled and _number(owner) not in living)
         twice, self._missing = missing & self._missing, missing
@@ -187,3 +192,4 @@ class Presence:
                     log.warning("replica.dead", extra={"owners": dead})
             except StoreError as error:
                 log.error("replica.leases_stay", extra={"error": str(error)})
+        return bool(gone)

@@ -32,7 +32,8 @@ class WorkerSettings:
     heartbeat: float = 5.0
     poll: float = 2.0
     manners: float = 2.0
-    """So long what arrives in a crowd goes first: Slack waits for its acknowledgement, and work would slow it down."""
+    """So long what arrives in a crowd goes first: Slack waits for its acknowledgement, and work would slow it down.
+    Then all that waits is worked off, whatever arrives."""
     store_pause: float = 1.0
     first_backoff: float = 2.0
     longest_backoff: float = 60.0
@@ -60,6 +61,7 @@ class Worker:
         self._running: dict[int, _Running] = {}
         self._woken = asyncio.Event()
         self._renewing = asyncio.Event()
+        self._polite = True
         self._stopping = False
         self._troubles: dict[int, int] = {}
 
@@ -101,11 +103,10 @@ class Worker:
 
     async def _claim(self, tasks: asyncio.TaskGroup) -> bool:
         """Start what may run; False when that is nothing."""
-        await self._store.calm(self._settings.manners)
-        if self._stopping:
-            return False
+        if self._polite:
+            self._polite = await self._store.calm(self._settings.manners)
         places = min(self._settings.concurrency - len(self._running), self._settings.claims)
-        if places <= 0 or self._standing.is_lost:
+        if places <= 0 or self._standing.is_lost or self._stopping:
             return False
         asked = now()
         try:
@@ -116,6 +117,7 @@ class Worker:
             return False
         for turn in turns:
             self._start(tasks, turn, asked)
+        self._polite = self._polite or not turns
         return bool(turns)
 
     def _start(self, tasks: asyncio.TaskGroup, turn: Turn, asked: float) -> None:

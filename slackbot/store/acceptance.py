@@ -52,12 +52,12 @@ from slackbot.store.models import (
     PartRow,
     TurnRow,
     epoch_now,
-    is_counted,
     is_deleted,
     is_open,
     is_ordered,
-    is_queued,
+    is_pending,
     is_running,
+    is_waiting,
 )
 from slackbot.store.values import Accepted
 
@@ -72,7 +72,7 @@ RATE_WINDOW = 60.0
 """Seconds over which a person's questions are counted."""
 
 COUNTED = 10_000
-"""Nothing is counted further."""
+"""Nothing that a person did in that time is counted further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +211,16 @@ def _begin(
 @cache
 def _beginning(thread: tuple[str, ...], turn: tuple[str, ...]) -> ReturningInsert[int, int]:
     """A conversation and its first turn by one statement, which only PostgreSQL knows."""
-    begun = postgresql.insert(ConversationRow).on_conflict_do_nothing().returning(ConversationRow.id)
+    begun = (
+        postgresql.insert(ConversationRow)
+        .on_conflict_do_nothing(index_elements=ConversationRow.KEY)
+        .returning(ConversationRow.id)
+    )
     begun_id = begun.values({name: bindparam(name) for name in thread}).cte("thread").c.id
     types = {column.name: column.type for column in TurnRow.__table__.columns}
     first = select(begun_id, *(bindparam(f"first_{name}", type_=types[name]) for name in turn))
     inserted = postgresql.insert(TurnRow).from_select(["conversation_id", *turn], first)
-    return inserted.on_conflict_do_nothing().returning(TurnRow.id, TurnRow.conversation_id)
+    return inserted.on_conflict_do_nothing(index_elements=TurnRow.KEY).returning(TurnRow.id, TurnRow.conversation_id)
 
 
 def new_conversation(
@@ -257,7 +261,7 @@ def _known() -> Select[*tuple[Any, ...]]:
         here, turn.ts > answered_at, turn.user_id != asked.user_id, turn.from_operator.is_(false())
     )
     runs = exists().where(here, is_running(turn), is_ordered(turn))
-    queued_before = exists().where(here, is_queued(turn), is_ordered(turn), turn.ts < bindparam("ts"))
+    queued_before = exists().where(here, is_waiting(turn), is_ordered(turn), turn.ts < bindparam("ts"))
     stored = select(turn.id).where(
         turn.team_id == bindparam("team_id"), turn.channel_id == bindparam("channel_id"), turn.ts == bindparam("ts")
     )
@@ -267,7 +271,7 @@ def _known() -> Select[*tuple[Any, ...]]:
         "asks": and_(lately, turn.kind == TurnKind.ASK.value),
         "notices": and_(lately, turn.kind == TurnKind.NOTICE.value),
     }
-    waiting_here = select(func.count()).where(here, is_queued(turn), is_ordered(turn)).correlate(ConversationRow)
+    waiting_here = select(func.count()).where(here, is_waiting(turn), is_ordered(turn)).correlate(ConversationRow)
     # One row even when the thread is new.
     always = select(literal_column("1").label("one")).subquery()
     return (
@@ -294,9 +298,9 @@ def _count(what: ColumnElement[bool]) -> ScalarSelect[int]:
 
 
 def _counted() -> Select[*tuple[Any, ...]]:
-    pending = and_(is_counted(TurnRow), TurnRow.team_id == bindparam("team_id"))
-    found = select(TurnRow.user_id, TurnRow.state).where(pending).limit(COUNTED).subquery()
-    return select(found.c.user_id, found.c.state, func.count()).group_by(found.c.user_id, found.c.state)
+    counted = select(TurnRow.user_id, TurnRow.state, func.count())
+    in_team = and_(is_pending(TurnRow), is_ordered(TurnRow), TurnRow.team_id == bindparam("team_id"))
+    return counted.where(in_team).group_by(TurnRow.user_id, TurnRow.state)
 
 
 # Built once: building it takes ten times as long as running it.

@@ -209,12 +209,12 @@ class Database:
         # The two classes differ in name only, as far as conflicts and RETURNING go.
         self.insert = cast("Callable[[type[Base]], postgresql.Insert]", (sqlite if on_sqlite else postgresql).insert)
         self._insert_new = {
-            model: self.insert(model).on_conflict_do_nothing().returning(model.id)
+            model: self.insert(model).on_conflict_do_nothing(index_elements=model.KEY).returning(model.id)
             for model in (ConversationRow, TurnRow)
         }
 
     def insert_new(self, model: type[ConversationRow | TurnRow]) -> ReturningInsert[int]:
-        """Insert a row and return its id; return nothing when a unique key says that it is there already."""
+        """Insert a row and return its id; return nothing when its key in Slack says that it is there already."""
         return self._insert_new[model]
 
     @asynccontextmanager

@@ -54,8 +54,6 @@ class GroupWriter:
 
         Slack tells of a mention twice: the second time is a duplicate as soon as the first is stored.
         """
-        if self._closed:
-            raise StoreError("the store is closed")
         message = arrival.message
         name = message.team_id, message.channel_id, message.ts
         try:
@@ -69,6 +67,8 @@ class GroupWriter:
             raise StoreError(f"the database did not take a message within {ACCEPT_SECONDS} s") from error
 
     async def _accept(self, arrival: Arrival, name: tuple[str, str, str]) -> Accepted:
+        if self._closed:
+            raise StoreError("the store is closed")
         waiting = _Waiting(arrival, asyncio.get_running_loop().create_future())
         self._arriving[name] = waiting.accepted
         if len(self._arriving) > CROWD:
@@ -83,13 +83,14 @@ class GroupWriter:
             if len(self._arriving) <= CROWD:
                 self._calm.set()
 
-    async def calm(self, seconds: float) -> None:
-        """Return once no crowd of messages waits, or after so long."""
+    async def calm(self, seconds: float) -> bool:
+        """Return once no crowd of messages waits; False when after so long one still does."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not self._calm.is_set():
                     await self._calm.wait()
                     await asyncio.sleep(LULL_SECONDS)
+        return self._calm.is_set()
 
     async def close(self) -> None:
         """Write what waits, then end."""

@@ -49,6 +49,7 @@ from slackbot.store.models import (
     is_relay,
     is_running,
     is_speaking,
+    is_waiting,
 )
 from slackbot.store.values import Bounds
 
@@ -208,7 +209,7 @@ async def wait_ended(database: Database, conversation_id: int) -> None:
 
 def _following() -> ScalarSelect[int]:
     turn = aliased(TurnRow)
-    waiting = and_(turn.conversation_id == bindparam("conversation"), is_queued(turn), is_ordered(turn))
+    waiting = and_(turn.conversation_id == bindparam("conversation"), is_waiting(turn), is_ordered(turn))
     return select(turn.id).where(waiting).order_by(turn.ts).limit(1).scalar_subquery()
 
 
@@ -281,7 +282,7 @@ def _may_say(turn: TurnLike) -> ColumnElement[bool]:
 def _older(turn: TurnLike) -> Select[int]:
     other = aliased(TurnRow)
     return select(other.id).where(
-        other.conversation_id == turn.conversation_id, is_ordered(other), is_queued(other), other.ts < turn.ts
+        other.conversation_id == turn.conversation_id, is_ordered(other), is_waiting(other), other.ts < turn.ts
     )
 
 

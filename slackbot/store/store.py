@@ -77,15 +77,15 @@ class Store(Held, Parts, Handovers):
     async def accept(self, message: InboundMessage, thread: ThreadKey, decide: Decide) -> Accepted:
         """Decide about a message and store what that asks for, in one transaction; return after its commit.
 
-        ``decide`` gets what is stored about the thread. It is called in another thread, perhaps more than once, and
-        must not wait. Raises within 2.5 s: what ``decide`` raises, or ``StoreError``; then the message must not be
-        acknowledged.
+        ``decide`` gets what is stored about the thread. It is called in another thread, perhaps more than once, or not
+        at all when the message is known, and must not wait. Raises within 2.5 s: what ``decide`` raises, or
+        ``StoreError``; then the message must not be acknowledged.
         """
         return await self._writer.accept(Arrival(message, thread, decide))
 
-    async def calm(self, seconds: float) -> None:
-        """Return once no crowd of messages waits to be accepted, or after so long."""
-        await self._writer.calm(seconds)
+    async def calm(self, seconds: float) -> bool:
+        """Return once no crowd of messages waits to be accepted here; False when after so long one still does."""
+        return await self._writer.calm(seconds)
 
     async def accept_relay(self, message: InboundMessage, handover_id: int, *, from_operator: bool) -> Accepted:
         """Store a message of a card's thread, to be shown on the other side of its handover. Ignored when that is

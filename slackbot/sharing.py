@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
 
 from slackbot.budget import Budget, Key
 from slackbot.replies.pace import OpenReplies
 from slackbot.store import Slots, StoreError
 
 log = logging.getLogger(__name__)
+
+Done = TypeVar("Done")
 
 LOOK_SECONDS: Final = 1.0
 PATIENCE: Final = 3.0
@@ -72,13 +73,11 @@ class Sharing:
         key = self._budget.key(team_id, method, channel)
         if not self._away:
             calls, window = self._budget.room(key, self._now())
-            async with self._patience():
-                if await self._slots.take(key, self._owner, calls, window):
-                    return 0.0
+            if await self._patiently(lambda: self._slots.take(key, self._owner, calls, window)):
+                return 0.0
         self._budget.give_back(key, self._now())
         if not self._away:
-            async with self._patience():
-                await self._look()
+            await self._patiently(self._look)
         now = self._now()
         if not self._away:
             return max(self._budget.wait(key, now), SHORTEST_WAIT)
@@ -90,17 +89,20 @@ class Sharing:
     async def pause(self, team_id: str, method: str, seconds: float) -> None:
         """Slack refused a call of ours: nobody is to try that for so long."""
         if not self._away:
-            async with self._patience():
-                await self._slots.pause(Key(team_id, method, ""), self._owner, seconds)
+            await self._patiently(lambda: self._slots.pause(Key(team_id, method, ""), self._owner, seconds))
 
-    @asynccontextmanager
-    async def _patience(self) -> AsyncIterator[None]:
-        """The block needs the database, and may take only so long; else we part with it."""
-        try:
-            async with asyncio.timeout(PATIENCE), self._gate:
-                yield
-        except (StoreError, TimeoutError) as error:
-            self._part(error)
+    async def _patiently(self, work: Callable[[], Awaitable[Done]]) -> Done | None:
+        """Do what needs the database; when it is away, or takes too long, we part with it."""
+        async with self._gate:
+            # A long queue at the gate says nothing about the database.
+            if self._away:
+                return None
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    return await work()
+            except (StoreError, TimeoutError) as error:
+                self._part(error)
+                return None
 
     async def _look(self) -> None:
         found = await self._slots.elsewhere(self._owner)
@@ -126,7 +128,9 @@ class Sharing:
         self._budget.processes = self._processes
         if not self._away:
             self._away = True
-            log.warning("sharing.parted", extra={"processes": self._processes, "error": str(error)})
+            log.warning(
+                "sharing.parted", extra={"processes": self._processes, "error": str(error) or type(error).__name__}
+            )
 
     def _rejoin(self) -> None:
         if self._away:

@@ -122,14 +122,9 @@ async def serve(
         stack.push_async_callback(server.stop)
         beside = [sharing.run()] if sharing else []
         if presence:
+            hear = {"turns": middle.worker.wake, "stops": middle.worker.renew, "handovers": middle.desk.wake}
             tidy = partial(_tidy, store, chat, middle, LATELY_SECONDS)
-            hear: dict[str, Callable[[], object]] = {
-                "turns": middle.worker.wake,
-                "stops": middle.worker.renew,
-                "handovers": middle.desk.wake,
-                "gone": lambda: middle.marks.later("tidy", tidy),
-            }
-            beside.append(presence.run(hear))
+            beside.append(presence.run(hear, bury=lambda: middle.marks.later("tidy", tidy)))
         with _signals(stop) as hurry:
             if ready is not None:
                 ready(installations.identities)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import assert_never
 
@@ -43,8 +44,9 @@ from slackbot.text.inbound import without_mention
 
 log = logging.getLogger(__name__)
 
-RECORDING = (0.1, 0.3, 0.6, 1.0)
-"""Seconds: people see the sentence with Retry before its failure is recorded, and may be quick."""
+RECORDING_SECONDS, RECORDING_PAUSE = 1.8, 0.2
+"""People see the sentence with Retry before its failure is recorded, and may be quick. Slack waits 3 s for us."""
+LATELY_RETRIED = 20
 
 WAITING = "I am still busy with an earlier message. Yours is answered after it."
 THANKS = "Thank you, I noted that. Press the other thumb if you change your mind."
@@ -88,6 +90,7 @@ class Intake:
         self._wake = wake
         self._is_full = is_full
         self._stop = stop
+        self._retried: deque[int] = deque(maxlen=LATELY_RETRIED)
 
     async def take(self, arrived: Arrived) -> None:
         """Store what this asks for. Raises ``StoreError`` when the database cannot take it."""
@@ -215,15 +218,24 @@ class Intake:
             self._whisper(thread, press.user_id, THANKS)
 
     async def _retry(self, press: Press) -> Pressed:
+        clock = asyncio.get_running_loop().time
+        until = clock() + RECORDING_SECONDS
         turn = (press.turn_id, press.team_id, press.channel_id, press.user_id)
-        outcome = await self._store.retry(*turn)
-        operator = outcome is Pressed.NOT_ASKER and await self._is_operator(press)
-        if operator:
-            outcome = await self._store.retry(*turn, operator=True)
-        for pause in RECORDING:
-            if outcome is Pressed.TOO_LATE:
-                await asyncio.sleep(pause)
-                outcome = await self._store.retry(*turn, operator=operator)
+        operator = False
+        while True:
+            runs = await self._store.still_running([press.turn_id])
+            outcome = await self._store.retry(*turn, operator=operator)
+            if outcome is Pressed.NOT_ASKER and not operator and await self._is_operator(press):
+                operator = True
+                continue
+            if outcome is not Pressed.TOO_LATE or not runs or clock() > until:
+                break
+            await asyncio.sleep(RECORDING_PAUSE)
+            if press.turn_id in self._retried:
+                break
+        if outcome in (Pressed.DONE, Pressed.WAITS):
+            # Who presses twice wants one answer, also when the next try fails at once.
+            self._retried.append(press.turn_id)
         return outcome
 
     async def _session_stopped(self, stopped: SessionStopped) -> None:

@@ -19,7 +19,7 @@ Done = TypeVar("Done")
 
 LOOK_SECONDS: Final = 1.0
 PATIENCE: Final = 3.0
-"""No call waits longer for the database; then this process keeps to its own share."""
+"""No question to the database takes longer; then this process keeps to its own share."""
 SETTLING_SECONDS: Final = 5.0
 """After the database has come back, until everybody has told it of the calls made meanwhile."""
 AT_A_TIME: Final = 4
@@ -71,10 +71,12 @@ class Sharing:
         """Take a slot for a call for which the budget gave one. Returns 0.0, or how long to wait before asking the
         budget again: then it has its slot back."""
         key = self._budget.key(team_id, method, channel)
-        if not self._away:
-            calls, window = self._budget.room(key, self._now())
-            if await self._patiently(lambda: self._slots.take(key, self._owner, calls, window)):
-                return 0.0
+
+        async def take() -> bool:
+            return await self._slots.take(key, self._owner, *self._budget.room(key, self._now()))
+
+        if not self._away and await self._patiently(take):
+            return 0.0
         self._budget.give_back(key, self._now())
         if not self._away:
             await self._patiently(self._look)

@@ -430,6 +430,18 @@ async def test_a_retry_that_has_to_wait_is_told_so(database_url: str, chat: Fake
         assert chat.texts() == ["Again.", "Half of "]
 
 
+async def test_who_presses_retry_twice_gets_one_more_try(database_url: str, chat: FakeChat) -> None:
+    """Also when that fails at once, while the second press is looked at."""
+    agent = FakeAgent([[AgentRunFailed("boom")], [AgentRunFailed("boom")], says("Not asked for.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.until(lambda: AgentRunFailed.sentence in [body.notice for body in chat.bodies()])
+        await asyncio.gather(bot.press(Button.RETRY), bot.press(Button.RETRY))
+        await bot.idle()
+        assert len(agent.asked) == 2
+        assert REFUSALS[Button.RETRY, Pressed.TOO_LATE] in [words for _, words in chat.whispers]
+
+
 @pytest.mark.parametrize("again", ["Again.", "again " * 3_000])
 async def test_a_retry_takes_the_place_of_all_that_failed(database_url: str, chat: FakeChat, again: str) -> None:
     """The new answer stands in the old messages, from the first; those it does not need go away."""

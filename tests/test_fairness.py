@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from slackbot.domain import ChannelKind, HandoverReason, MessageDeleted, Move, Notice, TurnKind
+from slackbot.domain import ChannelKind, HandoverReason, MessageDeleted, Move, Notice, Turn, TurnKind
 from slackbot.errors import SENTENCES
 from slackbot.routing import NOTICES_PER_MINUTE, Rules, RunTurn, Say, decide
 from slackbot.store import Accepted, Bounds, Pressed, Store, Timers
@@ -413,3 +415,36 @@ async def test_follow_ups_and_ends_that_cross_leave_nothing_behind(database_url:
         async with asyncio.timeout(25):
             await asyncio.gather(arrive(), *(work(store, f"owner-{n}") for n, store in enumerate(replicas)))
         assert Counter(answered) == Counter(ts(at) for at in range(60))
+
+
+class Crowded(Store):
+    """A store at whose door there is always a crowd; it tells what the worker does about that."""
+
+    told: list[str]
+
+    async def calm(self, seconds: float) -> bool:
+        """Never."""
+        self.told.append("asked")
+        await super().calm(seconds)
+        return False
+
+    async def claim(self, *of_whom: Any, **how: Any) -> list[Turn]:
+        """As ever."""
+        turns = await super().claim(*of_whom, **how)
+        self.told.append("claimed" if turns else "nothing")
+        return turns
+
+
+async def test_a_crowd_without_end_is_given_way_to_once(
+    database_url: str, chat: FakeChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then all that waits is worked off before the worker looks for a crowd again."""
+    monkeypatch.setattr(Crowded, "told", [], raising=False)
+    async with running_bot(database_url, chat, FakeAgent(), store_class=Crowded) as bot:
+        for _ in range(3):
+            await asyncio.gather(*(bot.hear("<@UBOT> hi", channel=f"C{number}") for number in range(3)))
+            await bot.idle()
+    pairs = set(itertools.pairwise(Crowded.told))
+    assert ("asked", "claimed") in pairs
+    assert {before for before, after in pairs if after == "asked"} == {"nothing"}
+    assert {after for before, after in pairs if before == "nothing"} <= {"asked"}

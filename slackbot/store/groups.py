@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -85,12 +84,14 @@ class GroupWriter:
 
     async def calm(self, seconds: float) -> bool:
         """Return once no crowd of messages waits; False when after so long one still does."""
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(seconds):
                 while not self._calm.is_set():
                     await self._calm.wait()
                     await asyncio.sleep(LULL_SECONDS)
-        return self._calm.is_set()
+        except TimeoutError:
+            return False
+        return True
 
     async def close(self) -> None:
         """Write what waits, then end."""

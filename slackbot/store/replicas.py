@@ -105,14 +105,17 @@ class Presence:
     async def join(self) -> None:
         """Take our lock. Raises ``StoreError``."""
         self._session, self._since = await self._connect(), now()
+        # Those who are not back yet after an outage are no dead.
+        self._present = frozenset()
 
-    async def run(self, hear: Mapping[str, Callable[[], object]]) -> NoReturn:
-        """Look and listen until cancelled. ``hear`` has what to do about each word that is notified and, as ``gone``,
-        when another process is no longer there; all of it is done when something may have been missed."""
+    async def run(self, hear: Mapping[str, Callable[[], None]], bury: Callable[[], object]) -> NoReturn:
+        """Look and listen until cancelled. ``hear`` has what to do about each word that is notified; all of that is
+        done when some may have been missed. ``bury`` is called when another process is no longer there, in one of the
+        others alone."""
         while True:
             try:
                 if self._session is not None:
-                    await self._live(self._session, hear)
+                    await self._live(self._session, hear, bury)
             except (psycopg.Error, OSError, TimeoutError) as error:
                 log.error("replica.cut_off", extra={"error": type(error).__name__})
             self._standing.lose()
@@ -157,17 +160,19 @@ class Presence:
             else:
                 return
 
-    async def _live(self, session: psycopg.AsyncConnection[Any], hear: Mapping[str, Callable[[], object]]) -> NoReturn:
+    async def _live(
+        self, session: psycopg.AsyncConnection[Any], hear: Mapping[str, Callable[[], None]], bury: Callable[[], object]
+    ) -> NoReturn:
         while True:
             if await self._look(session):
-                hear["gone"]()
+                bury()
             async for word in session.notifies(timeout=LOOK_SECONDS):
                 if word.payload in hear:
                     hear[word.payload]()
 
     async def _look(self, session: psycopg.AsyncConnection[Any]) -> bool:
         """Void the leases of owners whose lock was free twice in a row: who has lost a connection is back by then.
-        Returns whether somebody who was there is not any more."""
+        Returns whether somebody who was there is not any more, and it is ours to see to that."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 found = await session.execute(_LOCKS, (_CLASS,))
@@ -192,4 +197,4 @@ class Presence:
                     log.warning("replica.dead", extra={"owners": dead})
             except StoreError as error:
                 log.error("replica.leases_stay", extra={"error": str(error)})
-        return bool(gone)
+        return bool(gone) and self._number == min(present)

@@ -108,7 +108,7 @@ class Wishes:
             shown_at=None,
         )
         if pressed is Pressed.TOO_LATE and await self._database.read(
-            select(TurnRow.id).where(TurnRow.id == turn_id, failed)
+            select(TurnRow.id).where(TurnRow.id == turn_id, failed, handed_over)
         ):
             return Pressed.HANDED_OVER
         if pressed is Pressed.DONE:

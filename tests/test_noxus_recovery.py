@@ -299,7 +299,7 @@ async def test_no_time_left(backend: Backend) -> None:
     """When the whole answer has taken too long nothing more is asked."""
     backend.tells = True
     backend.answers(stream(says(START), end="hang"))
-    async with connected(backend.url, total_seconds=0.2) as client:
+    async with connected(backend.url, total_seconds=1.0) as client:
         events, error = await heard(client, "c-1", CONTENT)
     assert (events, type(error), len(backend.requests)) == ([], AgentTimedOut, 1)
 
@@ -344,7 +344,7 @@ async def told_by(backend: Backend, *handlers: Handler) -> tuple[list[AgentEvent
     """What is heard when the server answers one request after the other like this."""
     backend.tells = True
     backend.answers(*handlers)
-    async with connected(backend.url, sleep=soon, idle_seconds=0.3) as client:
+    async with connected(backend.url, sleep=soon, idle_seconds=0.6) as client:
         return await heard(client, "c-1", CONTENT)
 
 
@@ -474,7 +474,7 @@ async def test_ages_by_noxus_own_clock(backend: Backend) -> None:
         body = {"status": "idle", "messages": [{"created_at": at, "parts": told}]}
         return answer(200, body, date="Sun, 22 Nov 2020 10:00:10 GMT")
 
-    async with connected(backend.url, sleep=soon, idle_seconds=0.3) as client:
+    async with connected(backend.url, sleep=soon, idle_seconds=0.6) as client:
         for at, known in (("2020-11-22T10:00:08", True), ("2020-11-22T10:00:00Z", False), ("someday", True)):
             backend.answers(wrote(at))
             events, error = await heard(client, "c-1", CONTENT, age=3.0)

@@ -269,7 +269,7 @@ def test_recorded_runs(name: str) -> None:
 async def talking(**switches: Any) -> AsyncIterator[tuple[NoxusSimulator, NoxusClient, str]]:
     noxus = NoxusSimulator(rate=2000, first_token_delay=0, **switches)
     await noxus.start()
-    client = NoxusClient(noxus.url, noxus.api_key, idle_seconds=0.3)
+    client = NoxusClient(noxus.url, noxus.api_key, idle_seconds=0.6)
     try:
         yield noxus, client, await client.create_conversation(AgentTarget(agent_id=noxus.agent_id), "c")
     finally:

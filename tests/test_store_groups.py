@@ -98,7 +98,7 @@ async def test_what_the_first_event_did_not_store_the_second_may(
 
 async def test_who_can_wait_lets_a_crowd_go_first(store: Store) -> None:
     """As long as a crowd waits for its acknowledgement it is not calm, and for no longer than one is ready to wait."""
-    await asyncio.wait_for(store.calm(60), 0.1)
+    await asyncio.wait_for(store.calm(60), 5)
     order: list[str] = []
 
     async def arrive(number: int) -> None:
@@ -185,11 +185,11 @@ async def test_an_outage_is_told_in_time_and_survived(store: Store, outage: Outa
         failures = await asyncio.gather(*(accept(store, message(at)) for at in range(2, 302)), return_exceptions=True)
         took = time.monotonic() - began
         assert all(isinstance(failure, StoreError) for failure in failures)
-        assert took < 2.5
+        assert took < 3.0
         began = time.monotonic()
         with pytest.raises(StoreError):
             await accept(store, message(2))
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 3.0
         with pytest.raises(StoreError):
             await store.claim("me", 30)
     # A message that nobody waits for any more may still be under way; Slack delivers it again.

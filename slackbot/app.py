@@ -114,7 +114,9 @@ async def serve(
         )
         stack.push_async_callback(agent.aclose)
         middle = _middle(settings, store, chat, agent, installations, budget, open_replies, standing)
-        await _tidy(store, chat, middle, LEFT_SECONDS)
+        await _tidy(store, middle.tidying, LEFT_SECONDS)
+        for thread, ts in await store.marks_left(LEFT_SECONDS):
+            middle.marks.later("unmark", partial(chat.unmark_waiting, thread, ts))
         server = _server(settings, web, Gate(web, installations, middle.intake.take))
         await _connect(server)
         ops.watch(lambda: server.is_connected, store.counts, lambda: agent.is_down)
@@ -123,7 +125,7 @@ async def serve(
         beside = [sharing.run()] if sharing else []
         if presence:
             hear = {"turns": middle.worker.wake, "stops": middle.worker.renew, "handovers": middle.desk.wake}
-            tidy = partial(_tidy, store, chat, middle, LATELY_SECONDS)
+            tidy = partial(_tidy, store, middle.tidying, LATELY_SECONDS)
             beside.append(presence.run(hear, bury=lambda: middle.marks.later("tidy", tidy)))
         with _signals(stop) as hurry:
             if ready is not None:
@@ -134,12 +136,10 @@ async def serve(
             await presence.leave()
 
 
-async def _tidy(store: Store, chat: SlackChat, middle: _Middle, seconds: float) -> None:
-    """Somebody else may have died with a Stop button or a mark still to be taken off."""
+async def _tidy(store: Store, tidying: Tidying, seconds: float) -> None:
+    """Somebody else may have died with a Stop button still to be taken off."""
     for thread, ts, turn_id, attempt in await store.parts_left(seconds):
-        middle.tidying.later(thread, ts, None, turn_id, attempt)
-    for thread, ts in await store.marks_left(seconds):
-        middle.marks.later("unmark", partial(chat.unmark_waiting, thread, ts))
+        tidying.later(thread, ts, None, turn_id, attempt)
 
 
 @dataclass(frozen=True, slots=True)

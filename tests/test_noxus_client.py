@@ -430,7 +430,7 @@ async def test_half_a_message_has_not_arrived(breaks: str, kind: type[AgentError
             await asyncio.sleep(30)
 
     with tempfile.TemporaryFile() as content:
-        async with peer(serve, idle_seconds=0.3) as client:
+        async with peer(serve, idle_seconds=1.5) as client:
             error = await refused(client, big(content))
     assert (type(error), error.may_have_arrived, connections) == (kind, False, 1)
 
@@ -457,14 +457,14 @@ async def test_sending_files_may_take_longer_than_silence() -> None:
         read = b""
         while not read.endswith(b'"model_selection":null}'):
             read = read[-30:] + await reader.read(MB)
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" + WHOLE)
         await writer.drain()
 
     with tempfile.TemporaryFile() as content:
-        async with peer(serve, idle_seconds=0.4) as client, client.ask("c-1", "see", [big(content)]) as events:
+        async with peer(serve, idle_seconds=1.5) as client, client.ask("c-1", "see", [big(content)]) as events:
             assert [event async for event in events] == WHOLE_EVENTS
-        async with peer(serve, idle_seconds=0.4, total_seconds=0.3) as client:
+        async with peer(serve, idle_seconds=1.5, total_seconds=1.0) as client:
             assert type(await refused(client, big(content))) is AgentTimedOut
 
 

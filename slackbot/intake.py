@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from typing import assert_never
 
@@ -46,7 +45,6 @@ log = logging.getLogger(__name__)
 
 RECORDING_SECONDS, RECORDING_PAUSE = 1.8, 0.2
 """People see the sentence with Retry before its failure is recorded, and may be quick. Slack waits 3 s for us."""
-LATELY_RETRIED = 20
 
 WAITING = "I am still busy with an earlier message. Yours is answered after it."
 THANKS = "Thank you, I noted that. Press the other thumb if you change your mind."
@@ -90,7 +88,7 @@ class Intake:
         self._wake = wake
         self._is_full = is_full
         self._stop = stop
-        self._retried: deque[int] = deque(maxlen=LATELY_RETRIED)
+        self._retried: dict[int, float] = {}
 
     async def take(self, arrived: Arrived) -> None:
         """Store what this asks for. Raises ``StoreError`` when the database cannot take it."""
@@ -231,11 +229,12 @@ class Intake:
             if outcome is not Pressed.TOO_LATE or not runs or clock() > until:
                 break
             await asyncio.sleep(RECORDING_PAUSE)
+            self._retried = {turn_id: end for turn_id, end in self._retried.items() if clock() < end}
             if press.turn_id in self._retried:
                 break
         if outcome in (Pressed.DONE, Pressed.WAITS):
             # Who presses twice wants one answer, also when the next try fails at once.
-            self._retried.append(press.turn_id)
+            self._retried[press.turn_id] = clock() + RECORDING_SECONDS
         return outcome
 
     async def _session_stopped(self, stopped: SessionStopped) -> None:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import NoReturn
 
 import pytest
@@ -16,7 +17,7 @@ from sqlalchemy.engine import Engine
 from slackbot.routing import Decision, Ignore, KeepAsContext, RunTurn, ThreadFacts
 from slackbot.store import Accepted, Store, StoreError
 from tests.databases import Raw
-from tests.stored import accept, claimed, drain, message, stores, thread_of, ts
+from tests.stored import accept, claimed, drain, insist, message, stores, thread_of, ts
 
 Outage = Callable[[], AbstractContextManager[None]]
 
@@ -42,6 +43,22 @@ def counted_commits() -> Iterator[list[object]]:
         yield commits
     finally:
         event.remove(Engine, "commit", count)
+
+
+@contextmanager
+def looked_up() -> Iterator[list[str]]:
+    """The statements that ask what is known of a message and its thread."""
+    lookups: list[str] = []
+
+    def hear(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "waiting_here" in statement:
+            lookups.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", hear)
+    try:
+        yield lookups
+    finally:
+        event.remove(Engine, "before_cursor_execute", hear)
 
 
 def refuse(_: ThreadFacts) -> NoReturn:
@@ -77,7 +94,9 @@ async def test_a_duplicate_is_known_by_its_row_and_decided_no_more(store: Store)
 async def test_a_mention_that_comes_as_two_events_is_looked_up_once(store: Store) -> None:
     """Slack sends ``app_mention`` and ``message`` side by side: the second waits for the first, and asks nothing."""
     mention = message(1)
-    first, twin = await asyncio.gather(accept(store, mention), store.accept(mention, thread_of(mention), refuse))
+    with looked_up() as lookups:
+        first, twin = await asyncio.gather(accept(store, mention), store.accept(mention, thread_of(mention), refuse))
+    assert len(lookups) == 1
     assert (first.duplicate, twin.duplicate) == (False, True)
     assert [turn.id for turn in await drain(store)] == [first.turn_id]
 
@@ -94,6 +113,21 @@ async def test_what_the_first_event_did_not_store_the_second_may(
     assert isinstance(twin, Accepted)
     assert not twin.duplicate
     assert [turn.id for turn in await drain(store)] == [twin.turn_id]
+
+
+@pytest.mark.parametrize("thread", [1, None], ids=["known thread", "new thread"])
+async def test_a_clash_of_ids_is_no_duplicate(store: Store, sql: Raw, thread: int | None) -> None:
+    """As after a move to another server whose counters lag: the message is not acknowledged, so it comes again."""
+    if sql.on_sqlite:
+        pytest.skip("SQLite counts from the rows that are there")
+    await accept(store, message(1))
+    for table in ("turns", "conversations"):
+        sql(f"SELECT setval('{table}_id_seq', 1, false)")
+    with pytest.raises(StoreError):
+        await accept(store, message(2, thread=thread))
+    again = await insist(partial(accept, store, message(2, thread=thread)))
+    assert not again.duplicate
+    assert sql("SELECT ts FROM turns ORDER BY ts") == [(ts(1),), (ts(2),)]
 
 
 async def test_who_can_wait_lets_a_crowd_go_first(store: Store) -> None:

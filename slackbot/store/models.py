@@ -79,8 +79,8 @@ class ConversationRow(Base):
     created_at: Mapped[float] = mapped_column(Double, default=epoch_now())
     held_until: Mapped[float | None] = mapped_column(Double)
 
-    # AUTOINCREMENT here and below: an id that Slack's buttons and metadata carry is never given to another row.
     KEY: ClassVar = ("team_id", "channel_id", "root_ts")
+    # AUTOINCREMENT here and below: an id that Slack's buttons and metadata carry is never given to another row.
     __table_args__ = (UniqueConstraint(*KEY), {"sqlite_autoincrement": True})
 
 

@@ -66,7 +66,7 @@ async def trial(cell: Cell) -> Row:
             arms = await _started(cell, scene, start, row) if cell.before else None
             async with start():
                 await _live(cell, scene, row, arms)
-        except* Exception as died:  # noqa: BLE001 - that is what is looked for
+        except* Exception as died:  # noqa: BLE001 - whatever ends the bot is what a trial is to find
             row.wrong += [f"the bot died: {_place(error)}" for error in died.exceptions]
         row.log = ", ".join(f"{count} {name}" if count > 1 else name for name, count in scene.events().items())
         row.wrong += [f"{leak} in the log" for leak in scene.leaks()]

@@ -33,6 +33,7 @@ from slackbot.files.outgoing import INCOMPLETE, NOT_YET, Outgoing, merged, unsha
 from slackbot.handover import NOBODY, Handovers
 from slackbot.leases import TurnLost
 from slackbot.listening import Listener
+from slackbot.marks import Marks
 from slackbot.ports import Agent, Chat
 from slackbot.questions import Questions
 from slackbot.relaying import Relay
@@ -71,8 +72,7 @@ class TurnTools:
     outgoing: Outgoing
     reply: ReplyTools
     errands: Errands
-    marks: Errands
-    """For marks on messages, which may wait long for Slack."""
+    marks: Marks
     handovers: Handovers
     relay: Relay
     sessions: Sessions

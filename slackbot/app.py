@@ -25,6 +25,7 @@ from slackbot.files.outgoing import Outgoing
 from slackbot.handover import Handovers
 from slackbot.intake import Intake
 from slackbot.leases import Standing
+from slackbot.marks import Marks
 from slackbot.noxus.client import NoxusClient
 from slackbot.ops import Ops
 from slackbot.questions import Questions
@@ -114,9 +115,7 @@ async def serve(
         )
         stack.push_async_callback(agent.aclose)
         middle = _middle(settings, store, chat, agent, installations, budget, open_replies, standing)
-        await _tidy(store, middle.tidying, LEFT_SECONDS)
-        for thread, ts in await store.marks_left(LEFT_SECONDS):
-            middle.marks.later("unmark", partial(chat.unmark_waiting, thread, ts))
+        await _tidy(store, middle, LEFT_SECONDS)
         server = _server(settings, web, Gate(web, installations, middle.intake.take))
         await _connect(server)
         ops.watch(lambda: server.is_connected, store.counts, lambda: agent.is_down)
@@ -125,8 +124,8 @@ async def serve(
         beside = [sharing.run()] if sharing else []
         if presence:
             hear = {"turns": middle.worker.wake, "stops": middle.worker.renew, "handovers": middle.desk.wake}
-            tidy = partial(_tidy, store, middle.tidying, LATELY_SECONDS)
-            beside.append(presence.run(hear, bury=lambda: middle.marks.later("tidy", tidy)))
+            tidy = partial(_tidy, store, middle, LATELY_SECONDS)
+            beside.append(presence.run(hear, bury=lambda: middle.slow.later("tidy", tidy)))
         with _signals(stop) as hurry:
             if ready is not None:
                 ready(installations.identities)
@@ -136,10 +135,12 @@ async def serve(
             await presence.leave()
 
 
-async def _tidy(store: Store, tidying: Tidying, seconds: float) -> None:
-    """Somebody else may have died with a Stop button still to be taken off."""
+async def _tidy(store: Store, middle: _Middle, seconds: float) -> None:
+    """Somebody else may have died with Stop buttons and marks still to be taken off."""
     for thread, ts, turn_id, attempt in await store.parts_left(seconds):
-        tidying.later(thread, ts, None, turn_id, attempt)
+        middle.tidying.later(thread, ts, None, turn_id, attempt)
+    for thread, ts, turn_id in await store.marks_left(seconds):
+        middle.marks.off_later(thread, ts, turn_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,8 @@ class _Middle:
     turns: Turns
     intake: Intake
     tidying: Tidying
-    marks: Errands
+    marks: Marks
+    slow: Errands
     errands: tuple[Errands, ...]
     desk: Desk
 
@@ -165,7 +167,8 @@ def _middle(
     open_replies: OpenReplies,
     standing: Standing,
 ) -> _Middle:
-    errands, marks, one_by_one = Errands(), Errands(workers=2), Errands(workers=1)
+    errands, slow, one_by_one = Errands(), Errands(workers=2), Errands(workers=1)
+    marks = Marks(store, chat, slow)
     sessions = Sessions(store, chat, one_by_one)
     tidying = Tidying(chat, budget, open_replies, time.monotonic, attempt_of=store.attempt_of)
     tools = ReplyTools(
@@ -229,12 +232,13 @@ def _middle(
         settings.rules(),
         handovers=handovers,
         errands=errands,
+        marks=marks,
         identity=installations.identity,
         wake=worker.wake,
         is_full=worker.is_full,
         stop=turns.stop,
     )
-    return _Middle(worker, turns, intake, tidying, marks, (errands, marks, one_by_one), desk)
+    return _Middle(worker, turns, intake, tidying, marks, slow, (errands, slow, one_by_one), desk)
 
 
 async def _work(

@@ -25,6 +25,7 @@ from slackbot.domain import (
 )
 from slackbot.errands import Errands
 from slackbot.handover import Handovers
+from slackbot.marks import Marks
 from slackbot.ports import Chat
 from slackbot.routing import (
     CallHuman,
@@ -74,6 +75,7 @@ class Intake:
         *,
         handovers: Handovers,
         errands: Errands,
+        marks: Marks,
         identity: Callable[[str], BotIdentity | None],
         wake: Callable[[], None],
         is_full: Callable[[], bool],
@@ -84,6 +86,7 @@ class Intake:
         self._rules = rules
         self._handovers = handovers
         self._errands = errands
+        self._marks = marks
         self._identity = identity
         self._wake = wake
         self._is_full = is_full
@@ -288,7 +291,7 @@ class Intake:
                 await self._chat.whisper(thread, message.user_id, WAITING)
             elif not await self._store.is_queued(turn_id):
                 # Its turn came while we were at it, and may have found no mark to take off.
-                await self._chat.unmark_waiting(thread, message.ts)
+                await self._marks.off(thread, message.ts, turn_id)
 
         self._errands.later("mark", mark)
 

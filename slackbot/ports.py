@@ -61,8 +61,9 @@ class Chat(Protocol):
         """Put the mark of a waiting message (a reaction) on somebody's message; one that is there is no error.
         False where the team does not allow reactions."""
 
-    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> None:
-        """Take the mark off again; a message or a mark that is gone already is no error."""
+    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> bool:
+        """Take the mark off again; one that is not there is no error. True when it is off for good: taken off, or gone
+        with its message."""
 
     async def ask_privately(
         self, thread: ThreadKey, user_id: str, text: str, buttons: Sequence[Button], about_ts: str

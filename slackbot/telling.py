@@ -20,9 +20,9 @@ from slackbot.domain import (
     ThreadKey,
     Transition,
 )
-from slackbot.errands import Errands
 from slackbot.errors import ChatError, ThreadClosed
 from slackbot.handover import HandoverRules
+from slackbot.marks import Marks
 from slackbot.replies.tools import ReplyTools
 from slackbot.routing import RunTurn
 from slackbot.store import Due, Store
@@ -59,9 +59,9 @@ _MINUTE: Final = 60.0
 
 
 class Telling:
-    """Speaks in the asker's thread and below the card. ``marks`` is for what may wait long for Slack."""
+    """Speaks in the asker's thread and below the card."""
 
-    def __init__(self, store: Store, tools: ReplyTools, rules: HandoverRules, marks: Errands) -> None:
+    def __init__(self, store: Store, tools: ReplyTools, rules: HandoverRules, marks: Marks) -> None:
         self._store = store
         self._chat = tools.chat
         self._budget = tools.budget
@@ -80,8 +80,8 @@ class Telling:
         if step.before is HandoverState.REQUESTED and due.untold[0].before is not None:
             self._stale.put_nowait(handover)
         if step.before is None:
-            for ts in await self._store.no_longer_waiting(handover.conversation.id):
-                self._marks.later("unmark", partial(self._chat.unmark_waiting, thread, ts))
+            for ts, turn_id in await self._store.no_longer_waiting(handover.conversation.id):
+                self._marks.off_later(thread, ts, turn_id)
         lost = step.move is Move.HAND_BACK and not step.actor_id
         words = Body(
             notice=_LOST if lost else _TOLD[step.move].format(actor=actor, limit=self._limit()),

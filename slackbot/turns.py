@@ -45,7 +45,7 @@ class Turns:
         Raises ``ChatError`` when Slack takes no answer, ``StoreError`` when the database is away, and ``TurnLost``.
         """
         if turn.waited:
-            self._tools.marks.later("unmark", lambda: self._chat.unmark_waiting(turn.thread, turn.ts))
+            self._tools.marks.off_later(turn.thread, turn.ts, turn.id)
         match turn.kind:
             case TurnKind.ASK:
                 self._tools.sessions.began(turn.thread, again=turn.submitted or turn.attempt > 1)

@@ -170,9 +170,12 @@ class FakeChat:
             self.marks.add(ts)
         return self.can_mark
 
-    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> None:
+    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> bool:
         await self._call("unmark_waiting")
-        self.marks.discard(ts)
+        if ts not in self.marks:
+            return False
+        self.marks.remove(ts)
+        return True
 
     async def look_up_file(self, team_id: str, file_id: str) -> SlackFile:
         await self._call("look_up_file")

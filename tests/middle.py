@@ -31,6 +31,7 @@ from slackbot.files.passing import FileLimits
 from slackbot.handover import HandoverRules, Handovers
 from slackbot.intake import Intake
 from slackbot.leases import Standing
+from slackbot.marks import Marks
 from slackbot.questions import Questions
 from slackbot.relaying import Relay
 from slackbot.replies.pace import OpenReplies
@@ -130,6 +131,7 @@ async def running_bot(
     """A bot that takes messages and answers them until the block ends."""
     store = await store_class.open(url)
     errands, budget, open_replies, now = Errands(), Budget(), OpenReplies(), asyncio.get_running_loop().time
+    marks = Marks(store, chat, errands)
     tidying = Tidying(chat, budget, open_replies, now, attempt_of=store.attempt_of)
     reply_tools = ReplyTools(
         chat, budget, open_replies, now, tidying, private_files=private_files, repost_deleted=repost_deleted
@@ -157,7 +159,7 @@ async def running_bot(
             outgoing,
             reply_tools,
             errands,
-            errands,
+            marks,
             handovers,
             Relay(store, chat, reply_tools, FileLimits(), owner=OWNER),
             sessions,
@@ -177,7 +179,7 @@ async def running_bot(
         store,
         chat,
         Cards(store, reply_tools, handover_rules.channel_id, agent_name),
-        Telling(store, reply_tools, handover_rules, errands),
+        Telling(store, reply_tools, handover_rules, marks),
         timers=handover_rules.timers,
         sessions=sessions,
         standing=standing,
@@ -189,6 +191,7 @@ async def running_bot(
         rules or Rules(human_phrases=frozenset({"human"})),
         handovers=handovers,
         errands=errands,
+        marks=marks,
         identity=lambda _team: ME,
         wake=worker.wake,
         is_full=worker.is_full,

@@ -609,6 +609,9 @@ async def test_a_command_that_waited_loses_its_mark_too(database_url: str, chat:
         await bot.until(lambda: bool(chat.marks))
         await bot.idle()
         await bot.until(lambda: not chat.marks)
+        async with asyncio.timeout(5.0):
+            while await bot.store.marks_left(60):
+                await asyncio.sleep(0.01)
 
 
 async def test_a_mark_that_comes_too_late_is_taken_off_again(database_url: str, chat: FakeChat) -> None:

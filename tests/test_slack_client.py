@@ -677,8 +677,7 @@ async def test_the_mark(world: World) -> None:
         assert await world.chat.mark_waiting(thread, ts)
     (message,) = world.slack.messages(thread.channel_id, thread.root_ts)[1:]
     assert message.reactions == {"hourglass_flowing_sand": (world.slack.bot_user_id,)}
-    for _ in range(2):
-        await world.chat.unmark_waiting(thread, ts)
+    assert [await world.chat.unmark_waiting(thread, ts) for _ in range(2)] == [True, False]
     (message,) = world.slack.messages(thread.channel_id, thread.root_ts)[1:]
     assert message.reactions == {}
 
@@ -689,7 +688,7 @@ async def test_the_mark_of_a_message_that_is_gone(world: World) -> None:
     ts = await world.slack.say(world.ada, world.general, "never mind", thread_ts=thread.root_ts)
     await world.slack.delete_message(world.ada, world.general, ts)
     assert await world.chat.mark_waiting(thread, ts)
-    await world.chat.unmark_waiting(thread, ts)
+    assert await world.chat.unmark_waiting(thread, ts)
 
 
 async def test_a_team_without_marks_is_remembered(world: World) -> None:
@@ -699,7 +698,7 @@ async def test_a_team_without_marks_is_remembered(world: World) -> None:
         world.slack.faults.add(method=method, error="missing_scope", times=None)
     for _ in range(2):
         assert not await world.chat.mark_waiting(thread, thread.root_ts)
-        await world.chat.unmark_waiting(thread, thread.root_ts)
+        assert not await world.chat.unmark_waiting(thread, thread.root_ts)
     assert (world.calls("reactions.add"), world.calls("reactions.remove")) == (1, 1)
     world.clock.time += 3_601
     assert not await world.chat.mark_waiting(thread, thread.root_ts)

@@ -291,8 +291,12 @@ async def test_messages_that_waited_are_found_for_a_while(store: Store) -> None:
     second = await claimed(store)
     assert await store.marks_left(60) == []
     await store.finish(second.id, "me")
-    assert await store.marks_left(60) == [(second.thread, ts(2))]
+    assert await store.marks_left(60) == [(second.thread, ts(2), second.id)]
     assert await store.marks_left(60, newest=0) == await store.marks_left(-1) == []
+    assert [await store.is_marked(turn.id) for turn in (first, second)] == [False, True]
+    await store.unmarked(second.id)
+    assert not await store.is_marked(second.id)
+    assert await store.marks_left(60) == []
 
 
 async def test_counts_tell_what_waits_and_what_runs(store: Store) -> None:

@@ -48,8 +48,9 @@ _NEVER: Final = frozenset(
     {"missing_scope", "not_allowed_token_type", "not_authorized", "no_permission", "unknown_method", "access_denied"}
 )
 """Refusals that hold for the whole team, not for one thread."""
-_NO_CHANGE: Final = frozenset({"already_reacted", "message_not_found", "no_reaction"})
-"""What reactions.add and reactions.remove say when there is nothing left to do."""
+_NOT_YET: Final = "no_reaction"
+_NO_CHANGE: Final = frozenset({"already_reacted", "message_not_found", _NOT_YET})
+"""What reactions.add and reactions.remove say when there is nothing left to do; but whoever adds one may be late."""
 
 
 class SlackChat:
@@ -111,9 +112,9 @@ class SlackChat:
         """
         return await self._try(thread, "reactions.add", _mark(thread, ts), patience=MARK_PATIENCE)
 
-    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> None:
-        """Take the mark off, or leave it where that is not possible."""
-        await self._try(thread, "reactions.remove", _mark(thread, ts), patience=UNMARK_PATIENCE)
+    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> bool:
+        """Take the mark off; False where that is not possible, for whatever reason, or where there is none (yet)."""
+        return await self._try(thread, "reactions.remove", _mark(thread, ts), patience=UNMARK_PATIENCE)
 
     async def post(self, thread: ThreadKey, body: Callable[[], Body], part: PartRef | None = None) -> str:
         """Post into the thread; see ``Chat.post``. What Slack will not show as blocks goes out as plain text."""
@@ -175,7 +176,7 @@ class SlackChat:
             await self._call(thread.team_id, method, arguments, patience=patience)
         except ChatError as error:
             if error.slack_error in _NO_CHANGE:
-                return True
+                return error.slack_error != _NOT_YET
             log.info("courtesy.refused", extra={"where": str(thread), "error": str(error)})
             if error.slack_error in _NEVER:
                 self._refused.put((thread.team_id, method), error.slack_error, REFUSED_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, or_, select, true, update
+from sqlalchemy import Connection, and_, case, func, or_, select, update
 
 from slackbot.domain import HandoverState, MessageRef, TurnKind
 from slackbot.store import rows
@@ -66,11 +66,11 @@ class Outbox:
         )
         return frozenset(row.id for row in held)
 
-    async def no_longer_waiting(self, conversation_id: int) -> list[str]:
-        """The messages of questions that became context while they waited, each once: their mark comes off."""
+    async def no_longer_waiting(self, conversation_id: int) -> list[tuple[str, int]]:
+        """The messages of questions that became context while they waited, each with its turn: their mark comes off."""
         silenced = and_(TurnRow.conversation_id == conversation_id, TurnRow.kind == TurnKind.CONTEXT.value)
-        waited = update(TurnRow).where(silenced, TurnRow.waited == true()).values(waited=False)
-        return [row.ts for row in await self._database.write(waited.returning(TurnRow.ts))]
+        waited = select(TurnRow.ts, TurnRow.id).where(silenced, TurnRow.waited)
+        return [(row.ts, row.id) for row in await self._database.read(waited)]
 
     async def card_posted(self, handover_id: int, card: MessageRef) -> None:
         """Remember the card as soon as operators can write below it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, exists, literal, select
+from sqlalchemy import delete, exists, literal, select, update
 from sqlalchemy.orm import aliased
 
 from slackbot.domain import PartRecord, ThreadKey, TurnKind
@@ -68,18 +68,27 @@ class Parts:
         )
         return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts, row.id, row.attempt) for row in rows]
 
-    async def marks_left(self, seconds: float, newest: int = 100) -> list[tuple[ThreadKey, str]]:
-        """The messages that waited for an answer which ended at most ``seconds`` ago, each with its thread. Of all
-        turns only the ``newest`` are looked at."""
+    async def marks_left(self, seconds: float, newest: int = 100) -> list[tuple[ThreadKey, str, int]]:
+        """The messages that waited until at most ``seconds`` ago and are not known to have lost their mark: each with
+        its thread and its turn. Of all turns only the ``newest`` are looked at."""
         recent = select(TurnRow.id).order_by(TurnRow.id.desc()).limit(newest).subquery()
         rows = await self._database.read(
-            select(ConversationRow.team_id, ConversationRow.channel_id, ConversationRow.root_ts, TurnRow.ts)
+            select(ConversationRow.team_id, ConversationRow.channel_id, ConversationRow.root_ts, TurnRow.ts, TurnRow.id)
             .select_from(recent)
             .join(TurnRow, TurnRow.id == recent.c.id)
             .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
             .where(TurnRow.waited, TurnRow.finished_at > epoch_now() - seconds)
         )
-        return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts) for row in rows]
+        return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts, row.id) for row in rows]
+
+    async def is_marked(self, turn_id: int) -> bool:
+        """Whether the turn's message may still bear the mark of those who wait."""
+        return bool(await self._database.read(select(TurnRow.id).where(TurnRow.id == turn_id, TurnRow.waited)))
+
+    async def unmarked(self, turn_id: int) -> None:
+        """Remember that the mark is off."""
+        gone = update(TurnRow).where(TurnRow.id == turn_id, TurnRow.waited).values(waited=False)
+        await self._database.write(gone.returning(TurnRow.id))
 
     async def drop_parts(self, turn_id: int, owner: str, from_index: int) -> None:
         """Forget the parts from ``from_index`` on, if the turn is still the owner's."""

@@ -18,6 +18,7 @@ from slackbot.cards import Cards
 from slackbot.config import Settings
 from slackbot.desk import Desk
 from slackbot.domain import BotIdentity
+from slackbot.echoes import Echoes
 from slackbot.errands import Errands
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable, SlackbotError
 from slackbot.files.incoming import Incoming
@@ -136,11 +137,12 @@ async def serve(
 
 
 async def _tidy(store: Store, middle: _Middle, seconds: float) -> None:
-    """Somebody else may have died with Stop buttons and marks still to be taken off."""
+    """Somebody else may have died with Stop buttons and marks still to be taken off, and calls on their way."""
     for thread, ts, turn_id, attempt in await store.parts_left(seconds):
         middle.tidying.later(thread, ts, None, turn_id, attempt)
     for thread, ts, turn_id in await store.marks_left(seconds):
         middle.marks.off_later(thread, ts, turn_id)
+    middle.echoes.await_them()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ class _Middle:
     tidying: Tidying
     marks: Marks
     slow: Errands
+    echoes: Echoes
     errands: tuple[Errands, ...]
     desk: Desk
 
@@ -238,7 +241,7 @@ def _middle(
         is_full=worker.is_full,
         stop=turns.stop,
     )
-    return _Middle(worker, turns, intake, tidying, marks, slow, (errands, slow, one_by_one), desk)
+    return _Middle(worker, turns, intake, tidying, marks, slow, Echoes(store, chat), (errands, slow, one_by_one), desk)
 
 
 async def _work(
@@ -252,7 +255,7 @@ async def _work(
     """Run everything until ``stop``, then let it come to its end, ``hurry`` or not."""
     async with asyncio.TaskGroup() as tasks:
         desk = tasks.create_task(middle.desk.run())
-        runs = [middle.tidying.run(), *(errands.run() for errands in middle.errands), *beside]
+        runs = [middle.tidying.run(), middle.echoes.run(), *(errands.run() for errands in middle.errands), *beside]
         aside = [tasks.create_task(each) for each in runs]
         working = tasks.create_task(middle.worker.run())
         await stop.wait()

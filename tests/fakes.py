@@ -217,6 +217,11 @@ class FakeChat:
             if shown.part is not None and shown.part.turn_id == turn_id and shown.thread == thread
         ]
 
+    async def find_echoes(self, thread: ThreadKey, turn_id: int, recorded: Sequence[PartRecord]) -> list[str]:
+        kept = {part.index: part.ts for part in recorded if part.ts in self.messages}
+        parts = await self.find_parts(thread, turn_id)
+        return [part.ts for part in parts if part.ts != kept.get(part.index, part.ts)]
+
     async def people(self, team_id: str, user_ids: Collection[str]) -> dict[str, Person]:
         return {
             user_id: Person(user_id, self.names.get(user_id, user_id), has_left=user_id in self.left)

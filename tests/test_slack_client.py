@@ -781,7 +781,7 @@ async def test_find_parts(world: World) -> None:
     """The parts of one turn, by index, the older of two for the same part."""
     thread = await world.thread()
     first = await world.chat.post(thread, lambda: Body("zero"), PartRef(7, 0))
-    await world.chat.post(thread, lambda: Body("zero again"), PartRef(7, 0))
+    again = await world.chat.post(thread, lambda: Body("zero again"), PartRef(7, 0))
     await world.chat.post(thread, lambda: Body("other"), PartRef(8, 0))
     second = await world.chat.post(thread, lambda: Body(notice="Still working…"), PartRef(7, 1))
     assert await world.chat.find_parts(thread, 7) == [
@@ -789,6 +789,9 @@ async def test_find_parts(world: World) -> None:
         PartRecord(1, second, placeholder=True),
     ]
     assert await world.chat.find_parts(thread, 9) == []
+    assert await world.chat.find_echoes(thread, 7, [PartRecord(0, first), PartRecord(1, "1.0")]) == [again]
+    assert await world.chat.find_echoes(thread, 7, [PartRecord(0, again)]) == [first]
+    assert await world.chat.find_echoes(thread, 7, []) == []
 
 
 async def test_endless_threads_are_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,6 +196,10 @@ class SlackChat:
         """Parts of the turn's reply that stand in the thread."""
         return await self._posts.find_parts(thread, turn_id)
 
+    async def find_echoes(self, thread: ThreadKey, turn_id: int, recorded: Sequence[PartRecord]) -> list[str]:
+        """What stands twice; see ``Chat.find_echoes``."""
+        return await self._posts.find_echoes(thread, turn_id, recorded)
+
     async def people(self, team_id: str, user_ids: Collection[str]) -> dict[str, Person]:
         """Who these users are."""
         return await self._names.people(team_id, user_ids)

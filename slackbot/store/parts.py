@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, exists, literal, select, update
+from sqlalchemy import delete, exists, literal, or_, select, update
 from sqlalchemy.orm import aliased
 
-from slackbot.domain import PartRecord, ThreadKey, TurnKind
+from slackbot.domain import PartRecord, ThreadKey, TurnKind, TurnState
 from slackbot.store.engine import Database
 from slackbot.store.held import is_held
 from slackbot.store.models import ConversationRow, PartRow, TurnRow, epoch_now
@@ -67,6 +67,22 @@ class Parts:
             )
         )
         return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts, row.id, row.attempt) for row in rows]
+
+    async def taken_over(self, seconds: float, most: int, newest: int = 500) -> list[tuple[ThreadKey, int]]:
+        """At most so many turns that were begun more than once, and run or ended at most ``seconds`` ago: each with its
+        thread. Of all turns only the ``newest`` are looked at."""
+        recent = select(TurnRow.id).order_by(TurnRow.id.desc()).limit(newest).subquery()
+        late = or_(TurnRow.state == TurnState.RUNNING.value, TurnRow.finished_at > epoch_now() - seconds)
+        rows = await self._database.read(
+            select(ConversationRow.team_id, ConversationRow.channel_id, ConversationRow.root_ts, TurnRow.id)
+            .select_from(recent)
+            .join(TurnRow, TurnRow.id == recent.c.id)
+            .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
+            .where(TurnRow.attempt > 1, late)
+            .order_by(TurnRow.id.desc())
+            .limit(most)
+        )
+        return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.id) for row in rows]
 
     async def marks_left(self, seconds: float, newest: int = 100) -> list[tuple[ThreadKey, str, int]]:
         """The messages that waited until at most ``seconds`` ago and are not known to have lost their mark: each with

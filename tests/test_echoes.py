@@ -1,0 +1,130 @@
+"""What a dead process's last calls brought into a thread after somebody else had gone on there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+import pytest
+
+from slackbot.domain import Body, PartRecord, PartRef, ThreadKey, Turn
+from slackbot.echoes import Echoes
+from slackbot.errors import ChatRateLimited
+from slackbot.store import Store
+from tests.fakes import FakeChat
+from tests.stored import accept, claimed, message, stores
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    async with stores(database_url, 1) as [opened]:
+        yield opened
+
+
+@pytest.fixture
+def chat() -> FakeChat:
+    return FakeChat(latency=0.0)
+
+
+async def taken_over(store: Store) -> Turn:
+    """A turn whose first owner is dead."""
+    await accept(store, message(1))
+    first = await claimed(store, "dead")
+    await store.postpone(first.id, "dead", 0.0)
+    return await claimed(store, "me")
+
+
+async def says(chat: FakeChat, turn: Turn, index: int, text: str) -> str:
+    return await chat.post(turn.thread, lambda: Body(text), PartRef(turn.id, index))
+
+
+async def recorded(store: Store, chat: FakeChat, turn: Turn, index: int, text: str) -> str:
+    ts = await says(chat, turn, index, text)
+    assert await store.record_part(turn.id, "me", PartRecord(index, ts))
+    return ts
+
+
+async def look(store: Store, chat: FakeChat, during: Callable[[], object] = lambda: None) -> None:
+    """Let them be looked for once."""
+    echoes = Echoes(store, chat, wait=0.05, pause=0.05)
+    running = asyncio.create_task(echoes.run())
+    echoes.await_them()
+    searched = chat.count("find_parts")
+    async with asyncio.timeout(5.0):
+        while chat.count("find_parts") == searched:
+            await asyncio.sleep(0.005)
+    during()
+    await asyncio.sleep(0.2)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_what_came_twice_is_taken_away(store: Store, chat: FakeChat, *, ended: bool) -> None:
+    """Of two messages for one part the recorded one stays, whichever is older; while the answer grows and later."""
+    turn = await taken_over(store)
+    await says(chat, turn, 0, "An echo that came first")
+    await recorded(store, chat, turn, 0, "First")
+    await recorded(store, chat, turn, 1, "Second")
+    await says(chat, turn, 1, "An echo")
+    if ended:
+        await store.finish(turn.id, "me")
+    await look(store, chat)
+    assert chat.texts() == ["First", "Second"]
+
+
+async def test_what_stands_once_stays(store: Store, chat: FakeChat) -> None:
+    """A part that was posted but not recorded, one whose recorded message somebody deleted, and another turn's."""
+    turn = await taken_over(store)
+    gone = await recorded(store, chat, turn, 0, "Deleted")
+    await says(chat, turn, 0, "Anew")
+    await says(chat, turn, 1, "Not recorded")
+    await chat.post(turn.thread, lambda: Body("Another turn's"), PartRef(turn.id + 1, 0))
+    await chat.delete(turn.thread, gone)
+    await look(store, chat)
+    assert chat.texts() == ["Anew", "Not recorded", "Another turn's"]
+
+
+async def test_what_is_recorded_meanwhile_stays(database_url: str, store: Store) -> None:
+    """A part that is posted anew while its echoes are looked for is none of them."""
+
+    class Anew(FakeChat):
+        async def find_echoes(self, thread: ThreadKey, turn_id: int, recorded: object) -> list[str]:
+            found = await super().find_echoes(thread, turn_id, recorded)  # type: ignore[arg-type] # as it came
+            assert found == [newest]
+            await store.record_part(turn_id, "me", PartRecord(0, newest))
+            return found
+
+    chat = Anew(latency=0.0)
+    turn = await taken_over(store)
+    await recorded(store, chat, turn, 0, "Old")
+    newest = await says(chat, turn, 0, "New")
+    await look(store, chat)
+    assert chat.texts() == ["Old", "New"]
+
+
+async def test_who_was_never_taken_over_is_not_looked_at(store: Store, chat: FakeChat) -> None:
+    """Each look reads a thread, and Slack counts those."""
+    await accept(store, message(2))
+    await claimed(store, "me")
+    assert await store.taken_over(60, 20) == []
+    again = await taken_over(store)
+    assert await store.taken_over(60, 20) == [(again.thread, again.id)]
+    assert await store.taken_over(60, 0) == await store.taken_over(60, 20, newest=0) == []
+    await store.finish(again.id, "me")
+    assert await store.taken_over(-1, 20) == []
+
+
+async def test_slack_may_refuse(store: Store, chat: FakeChat) -> None:
+    """Then there is no second try until somebody dies again, and nothing else is touched."""
+    turn = await taken_over(store)
+    await recorded(store, chat, turn, 0, "First")
+    await says(chat, turn, 0, "An echo")
+    refused = iter([ChatRateLimited("ratelimited", retry_after=30)])
+    chat.fail = lambda method, _number: next(refused, None) if method == "find_parts" else None
+    await look(store, chat)
+    assert chat.texts() == ["First", "An echo"]
+    await look(store, chat)
+    assert chat.texts() == ["First"]

@@ -10,10 +10,13 @@ import pytest
 
 from slackbot.domain import Body, PartRecord, PartRef, ThreadKey, Turn
 from slackbot.echoes import Echoes
-from slackbot.errors import ChatRateLimited
+from slackbot.errors import ChatError, ChatRateLimited
 from slackbot.store import Store
+from tests.databases import Raw
 from tests.fakes import FakeChat
 from tests.stored import accept, claimed, message, stores
+
+WAIT = 0.2
 
 
 @pytest.fixture
@@ -27,11 +30,13 @@ def chat() -> FakeChat:
     return FakeChat(latency=0.0)
 
 
-async def taken_over(store: Store) -> Turn:
+async def taken_over(store: Store, number: int = 1) -> Turn:
     """A turn whose first owner is dead."""
-    await accept(store, message(1))
+    await accept(store, message(number))
     first = await claimed(store, "dead")
+    await store.mark_submitted(first.id, "dead")
     await store.postpone(first.id, "dead", 0.0)
+    await asyncio.sleep(WAIT)
     return await claimed(store, "me")
 
 
@@ -47,7 +52,7 @@ async def recorded(store: Store, chat: FakeChat, turn: Turn, index: int, text: s
 
 async def look(store: Store, chat: FakeChat, during: Callable[[], object] = lambda: None) -> None:
     """Let them be looked for once."""
-    echoes = Echoes(store, chat, wait=0.05, pause=0.05)
+    echoes = Echoes(store, chat, wait=WAIT, pause=0.05)
     running = asyncio.create_task(echoes.run())
     echoes.await_them()
     searched = chat.count("find_parts")
@@ -55,7 +60,7 @@ async def look(store: Store, chat: FakeChat, during: Callable[[], object] = lamb
         while chat.count("find_parts") == searched:
             await asyncio.sleep(0.005)
     during()
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.3)
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
@@ -105,26 +110,38 @@ async def test_what_is_recorded_meanwhile_stays(database_url: str, store: Store)
     assert chat.texts() == ["Old", "New"]
 
 
-async def test_who_was_never_taken_over_is_not_looked_at(store: Store, chat: FakeChat) -> None:
-    """Each look reads a thread, and Slack counts those."""
-    await accept(store, message(2))
-    await claimed(store, "me")
-    assert await store.taken_over(60, 20) == []
-    again = await taken_over(store)
-    assert await store.taken_over(60, 20) == [(again.thread, again.id)]
-    assert await store.taken_over(60, 0) == await store.taken_over(60, 20, newest=0) == []
-    await store.finish(again.id, "me")
-    assert await store.taken_over(-1, 20) == []
+async def test_who_was_in_work_at_the_death_is_looked_at(store: Store, sql: Raw) -> None:
+    """Each look reads a thread, and Slack counts those: not who came later, nor who had ended before."""
+    turns = {}
+    for number, (accepted, finished) in enumerate([(100, 50), (100, 30), (100, None), (15, None), (100, 5)], 1):
+        await accept(store, message(number))
+        turn = turns[number] = await claimed(store)
+        if finished:
+            await store.finish(turn.id, "me")
+        sql(
+            f"UPDATE turns SET accepted_at = accepted_at - {accepted}, finished_at = finished_at - {finished or 0}"
+            f" WHERE id = {turn.id}"
+        )
+    await accept(store, message(6))
+    sql("UPDATE turns SET accepted_at = accepted_at - 100 WHERE state = 'queued'")
+    looked_at = [(turns[number].thread, turns[number].id) for number in (5, 3, 2)]
+    assert await store.under_way(36, 18, 20) == looked_at
+    assert await store.under_way(36, 18, 2) == looked_at[:2]
+    assert await store.under_way(36, 18, 20, newest=0) == []
 
 
-async def test_slack_may_refuse(store: Store, chat: FakeChat) -> None:
-    """Then there is no second try until somebody dies again, and nothing else is touched."""
-    turn = await taken_over(store)
-    await recorded(store, chat, turn, 0, "First")
-    await says(chat, turn, 0, "An echo")
-    refused = iter([ChatRateLimited("ratelimited", retry_after=30)])
+@pytest.mark.parametrize(
+    ("error", "left"), [(ChatError("channel_not_found"), 1), (ChatRateLimited("ratelimited", retry_after=30), 2)]
+)
+async def test_slack_may_refuse(store: Store, chat: FakeChat, error: ChatError, left: int) -> None:
+    """One thread that cannot be read keeps nobody from the others; a refusal for all of them is the end of this look."""
+    for number in (1, 2):
+        turn = await taken_over(store, number)
+        await recorded(store, chat, turn, 0, f"Answer {number}")
+        await says(chat, turn, 0, "An echo")
+    refused = iter([error])
     chat.fail = lambda method, _number: next(refused, None) if method == "find_parts" else None
     await look(store, chat)
-    assert chat.texts() == ["First", "An echo"]
+    assert chat.texts().count("An echo") == left
     await look(store, chat)
-    assert chat.texts() == ["First"]
+    assert chat.texts() == ["Answer 1", "Answer 2"]

@@ -68,17 +68,17 @@ class Parts:
         )
         return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts, row.id, row.attempt) for row in rows]
 
-    async def taken_over(self, seconds: float, most: int, newest: int = 500) -> list[tuple[ThreadKey, int]]:
-        """At most so many turns that were begun more than once, and run or ended at most ``seconds`` ago: each with its
-        thread. Of all turns only the ``newest`` are looked at."""
+    async def under_way(self, since: float, until: float, most: int, newest: int = 500) -> list[tuple[ThreadKey, int]]:
+        """At most so many questions that were in work at some time from ``since`` to ``until`` seconds ago: each with
+        its thread. Of all turns only the ``newest`` are looked at."""
         recent = select(TurnRow.id).order_by(TurnRow.id.desc()).limit(newest).subquery()
-        late = or_(TurnRow.state == TurnState.RUNNING.value, TurnRow.finished_at > epoch_now() - seconds)
+        unended = or_(TurnRow.state == TurnState.RUNNING.value, TurnRow.finished_at > epoch_now() - since)
         rows = await self._database.read(
             select(ConversationRow.team_id, ConversationRow.channel_id, ConversationRow.root_ts, TurnRow.id)
             .select_from(recent)
             .join(TurnRow, TurnRow.id == recent.c.id)
             .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
-            .where(TurnRow.attempt > 1, late)
+            .where(TurnRow.kind == TurnKind.ASK.value, TurnRow.accepted_at < epoch_now() - until, unended)
             .order_by(TurnRow.id.desc())
             .limit(most)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeAlias
@@ -13,6 +14,8 @@ from tests.chaos.stage import Question, Stage
 Play: TypeAlias = Callable[[Stage], Awaitable[None]]
 
 HERE_IT_IS = "Here is your file."
+LATE_SECONDS = 8.0
+"""Longer than a replica that has just come takes to believe in a death."""
 
 
 async def _over(stage: Stage, question: Question) -> None:
@@ -81,11 +84,19 @@ async def retry(stage: Stage) -> None:
             await until(lambda: not stage.ended(question), "Retry does something", patience=1.0)
 
 
+async def late(stage: Stage) -> None:
+    """Slack takes its time with the first message: what a dead process posts comes when somebody else has posted."""
+    stage.slack.faults.add(method="chat.postMessage", delay=LATE_SECONDS)
+    question = await stage.ask("/words 12 rate=100", words(12))
+    await asyncio.sleep(LATE_SECONDS + 2.0)
+    await _over(stage, question)
+
+
 async def direct(stage: Stage) -> None:
     """A direct message."""
     await _over(stage, await stage.ask("/words 12 rate=100", words(12), channel=stage.slack.dm("ada")))
 
 
 PLAYS: dict[str, Play] = {
-    play.__name__: play for play in (mention, slow, second, parts, crowded, files, stop, retry, direct)
+    play.__name__: play for play in (mention, slow, second, parts, crowded, files, stop, retry, late, direct)
 }

@@ -134,7 +134,7 @@ async def test_who_was_in_work_at_the_death_is_looked_at(store: Store, sql: Raw)
     ("error", "left"), [(ChatError("channel_not_found"), 1), (ChatRateLimited("ratelimited", retry_after=30), 2)]
 )
 async def test_slack_may_refuse(store: Store, chat: FakeChat, error: ChatError, left: int) -> None:
-    """One thread that cannot be read keeps nobody from the others; a refusal for all of them is the end of this look."""
+    """A thread that cannot be read keeps nobody from the others; a refusal for all of them ends this look."""
     for number in (1, 2):
         turn = await taken_over(store, number)
         await recorded(store, chat, turn, 0, f"Answer {number}")

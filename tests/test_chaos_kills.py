@@ -32,6 +32,7 @@ MOMENTS = (
     "Store.finish#1 before",
 )
 POSTING = Moment("http POST chat.postMessage", 1, "amid")
+EDITING = Moment("http POST chat.update", 1, "amid")
 SHOWN = Moment("http POST chat.postMessage", 1, "after")
 
 
@@ -138,7 +139,7 @@ async def test_a_death_at_any_moment_leaves_a_whole_answer_or_a_sentence() -> No
             play, death = ("mention", AFTER_SENDING) if number % 4 else ("slow", IN_THE_ANSWER)
             trials.append(Trial(play, deaths=(death,), switches=named(values)))
         trials.append(Trial("mention", deaths=(AFTER_SENDING, SHOWN)))
-        trials.append(Trial("late", deaths=(POSTING,)))
+        trials += [Trial("late", deaths=(POSTING,)), Trial("stale", deaths=(EDITING,))]
         await asyncio.gather(_all_hold(lab, trials), _storm_passes(lab, "sqlite"))
 
 
@@ -148,5 +149,5 @@ async def test_another_replica_goes_on() -> None:
     deaths = (Moment("Store.accept", 1, "after"), Moment("Store.mark_submitted", 1, "before"), AFTER_SENDING, SHOWN)
     async with laboratory(["postgresql"]) as lab:
         trials = [Trial("mention", "postgresql", (death,)) for death in deaths]
-        trials.append(Trial("late", "postgresql", (POSTING,)))
+        trials += [Trial("late", "postgresql", (POSTING,)), Trial("stale", "postgresql", (EDITING,))]
         await asyncio.gather(_all_hold(lab, trials), _storm_passes(lab, "postgresql"))

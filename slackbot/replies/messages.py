@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from slackbot.domain import Body, PartRecord, PartRef, ThreadKey
 from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone
+from slackbot.leases import CALL_SECONDS
 from slackbot.replies.answer import Answer
 from slackbot.replies.pace import LONG_SECONDS, STEADY_SECONDS, edit_interval
 from slackbot.replies.tools import ReplyTools
@@ -18,6 +19,8 @@ UNCONFIRMED_TRIES = 8
 EDIT_TRIES = 4
 """A message that cannot be changed so often, about half a minute, is replaced by a new one."""
 LONGEST_WAIT = 15.0
+AFTER_ALL_SECONDS = CALL_SECONDS + 1.0
+"""So long after its death a call that a process made has arrived, or never does."""
 REPOSTS = 2
 REFUSED_PAUSE = 3.0
 PLAIN_CHARS = 3_000
@@ -88,6 +91,9 @@ class Messages:
         """Words of this answer are in the thread, whatever we have heard of it."""
         for part in earlier:
             tools.tidying.forget(part.ts)
+        self._taken_over = max(self.shown, default=None)
+        """The part that a process which died may have been writing."""
+        self._began = tools.now()
 
     def stands(self, index: int) -> bool:
         """Whether the part is in the thread."""
@@ -230,11 +236,20 @@ class Messages:
     def tidy_later(self) -> None:
         """Let what is still to be deleted or edited wait until there is room for that."""
         tidying = self._tools.tidying
+        self._say_again()
         for ts in self._left_over:
             tidying.remove(self.thread, ts, self.turn_id, self._attempt)
         for index, shown in self.shown.items():
             if shown.left and not self.leaving and (wanted := self.answer.body(index)) != shown.body:
                 tidying.later(self.thread, shown.ts, wanted, self.turn_id, self._attempt)
+
+    def _say_again(self) -> None:
+        """Whoever wrote before us may have died with an edit on its way, which would undo ours."""
+        rest = self._began + AFTER_ALL_SECONDS - self._tools.now()
+        if self._taken_over is None or self.leaving or self.abandoned or rest < 0:
+            return
+        if (shown := self.shown.get(self._taken_over)) and shown.ts and shown.body:
+            self._tools.tidying.again(self.thread, shown.ts, shown.body, self.turn_id, self._attempt, seconds=rest)
 
     # --- what may go wrong ---
 

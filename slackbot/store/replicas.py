@@ -61,9 +61,9 @@ def _number(owner: str) -> int | None:
 def void(connection: Connection, owners: Collection[str] | None = None) -> None:
     """End the leases of these owners, or of all.
 
-    Calls to Slack that a dead owner may have in flight are not waited out: one of a killed process can still arrive up
-    to ``CALL_SECONDS`` later and undo a newer edit. Waiting for that would delay every takeover, which is to take less
-    than 3 s, by several times as much.
+    Calls to Slack that a dead owner may have in flight are not waited out, although they can arrive up to
+    ``CALL_SECONDS`` later: waiting would delay every takeover, which is to take less than 3 s, by several times as
+    much. What they spoil is put right afterwards: a newer edit is made again, a message that came twice goes.
     """
 
     def theirs(row: type[HandoverRow | TurnRow]) -> ColumnElement[bool]:

@@ -92,11 +92,19 @@ async def late(stage: Stage) -> None:
     await _over(stage, question)
 
 
+async def stale(stage: Stage) -> None:
+    """Slack takes its time with the first edit: what a dead process wrote comes over what somebody else has written."""
+    stage.slack.faults.add(method="chat.update", delay=LATE_SECONDS)
+    question = await stage.ask("/words 40 rate=20", words(40))
+    await asyncio.sleep(LATE_SECONDS + 4.0)
+    await _over(stage, question)
+
+
 async def direct(stage: Stage) -> None:
     """A direct message."""
     await _over(stage, await stage.ask("/words 12 rate=100", words(12), channel=stage.slack.dm("ada")))
 
 
 PLAYS: dict[str, Play] = {
-    play.__name__: play for play in (mention, slow, second, parts, crowded, files, stop, retry, late, direct)
+    play.__name__: play for play in (mention, slow, second, parts, crowded, files, stop, retry, late, stale, direct)
 }

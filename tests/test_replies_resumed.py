@@ -8,11 +8,12 @@ from itertools import pairwise
 import pytest
 
 from slackbot.domain import Body, Button, PartRecord, PartRef
+from slackbot.leases import TurnLost
 from slackbot.replies.opening import THINKING
 from slackbot.replies.reply import Reply
 from tests import virtual_time
 from tests.fakes import FakeChat
-from tests.test_replies import THREAD, Stage, reply_tools
+from tests.test_replies import THREAD, Stage, for_hours, reply_tools
 
 TEXT = "".join(f"word{number} " for number in range(2_500))
 
@@ -195,5 +196,74 @@ def test_starting_over_uses_the_same_messages() -> None:
 
         await stage.play(feed)
         assert stage.chat.texts() == ["Short and right."]
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("after", [0.0, 60.0])
+def test_an_edit_that_a_dead_process_sent_is_made_good(after: float) -> None:
+    """It may come over the whole answer until its call's time is up; who took longer than that has edited since."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        resumed = Resumed(chat, await stands(chat, "Half of "))
+        ((ts, shown),) = chat.messages.items()
+
+        async def rest(reply: Reply) -> None:
+            await asyncio.sleep(after)
+            reply.text("b", "Half of it.")
+            reply.end()
+
+        await resumed.play(rest)
+        edits = chat.count("edit")
+        await asyncio.sleep(10.0)
+        await chat.edit(THREAD, ts, Body("Half of ", buttons=(Button.STOP,), turn_id=7))
+        await for_hours(resumed.tools.tidying)
+        assert chat.count("edit") - edits == (1 if after else 2)
+        assert shown.body == (Body("Half of ", buttons=(Button.STOP,), turn_id=7) if after else Body("Half of it."))
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_who_was_not_the_last_to_write_repeats_nothing(*, fresh: bool) -> None:
+    """Neither a process that leaves the answer to another, or has lost it, nor one that began it."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        stage = Stage(chat) if fresh else Resumed(chat, await stands(chat, "Half of "))
+
+        async def rest(reply: Reply) -> None:
+            reply.text("b", "Half of it")
+            await asyncio.sleep(1.0)
+            reply.end() if fresh else reply.leave()
+
+        await stage.play(rest)
+        edits = chat.count("edit")
+        await for_hours(stage.tools.tidying)
+        assert chat.count("edit") == edits
+
+    virtual_time.run(main())
+
+
+def test_who_loses_an_answer_repeats_nothing() -> None:
+    """Somebody else writes it by then."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        resumed = Resumed(chat, await stands(chat, "Half of "))
+        resumed.reply.text("b", "Half of it. ")
+
+        async def lost(_part: PartRecord) -> None:
+            raise TurnLost
+
+        resumed.reply._messages.record = lost
+        resumed.reply.text("b", "And the rest of it, which needs another message." * 200)
+        resumed.reply.end()
+        with pytest.raises(TurnLost):
+            await resumed.reply.run()
+        edits = chat.count("edit")
+        await for_hours(resumed.tools.tidying)
+        assert chat.count("edit") == edits
 
     virtual_time.run(main())

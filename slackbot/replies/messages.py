@@ -236,20 +236,20 @@ class Messages:
     def tidy_later(self) -> None:
         """Let what is still to be deleted or edited wait until there is room for that."""
         tidying = self._tools.tidying
-        self._say_again()
         for ts in self._left_over:
             tidying.remove(self.thread, ts, self.turn_id, self._attempt)
         for index, shown in self.shown.items():
             if shown.left and not self.leaving and (wanted := self.answer.body(index)) != shown.body:
                 tidying.later(self.thread, shown.ts, wanted, self.turn_id, self._attempt)
 
-    def _say_again(self) -> None:
-        """Whoever wrote before us may have died with an edit on its way, which would undo ours."""
-        rest = self._began + AFTER_ALL_SECONDS - self._tools.now()
-        if self._taken_over is None or self.leaving or self.abandoned or rest < 0:
-            return
-        if (shown := self.shown.get(self._taken_over)) and shown.ts and shown.body:
-            self._tools.tidying.again(self.thread, shown.ts, shown.body, self.turn_id, self._attempt, seconds=rest)
+    def say_again_later(self) -> None:
+        """Whoever wrote before us may have died with an edit on its way, which would undo the last one of ours."""
+        index, rest = self._taken_over, self._began + AFTER_ALL_SECONDS - self._tools.now()
+        if index is not None and self.stands(index) and rest > 0 and not (self.leaving or self.abandoned):
+            body = self.answer.body(index)
+            self._tools.tidying.again(
+                self.thread, self.shown[index].ts, body, self.turn_id, self._attempt, seconds=rest
+            )
 
     # --- what may go wrong ---
 

@@ -137,6 +137,7 @@ class Reply:
                     await asyncio.sleep(0)  # whatever is to be done next, the others get their turn
                     await (happened(self._changed, self._opening.until_later()) if wait is None else self._rest(wait))
                 await messages.clean_up()
+                messages.say_again_later()
         finally:
             messages.tidy_later()
 

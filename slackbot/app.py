@@ -117,6 +117,7 @@ async def serve(
         stack.push_async_callback(agent.aclose)
         middle = _middle(settings, store, chat, agent, installations, budget, open_replies, standing)
         await _tidy(store, middle, LEFT_SECONDS)
+        middle.echoes.await_them()
         server = _server(settings, web, Gate(web, installations, middle.intake.take))
         await _connect(server)
         ops.watch(lambda: server.is_connected, store.counts, lambda: agent.is_down)
@@ -125,8 +126,7 @@ async def serve(
         beside = [sharing.run()] if sharing else []
         if presence:
             hear = {"turns": middle.worker.wake, "stops": middle.worker.renew, "handovers": middle.desk.wake}
-            tidy = partial(_tidy, store, middle, LATELY_SECONDS)
-            beside.append(presence.run(hear, bury=lambda: middle.slow.later("tidy", tidy)))
+            beside.append(presence.run(hear, bury=partial(_bury, store, middle)))
         with _signals(stop) as hurry:
             if ready is not None:
                 ready(installations.identities)
@@ -137,12 +137,16 @@ async def serve(
 
 
 async def _tidy(store: Store, middle: _Middle, seconds: float) -> None:
-    """Somebody else may have died with Stop buttons and marks still to be taken off, and calls on their way."""
+    """Somebody else may have died with Stop buttons and marks still to be taken off."""
     for thread, ts, turn_id, attempt in await store.parts_left(seconds):
         middle.tidying.later(thread, ts, None, turn_id, attempt)
-    for thread, ts, turn_id in await store.marks_left(seconds):
+    for thread, ts, turn_id in await store.marks_left(LEFT_SECONDS):
         middle.marks.off_later(thread, ts, turn_id)
+
+
+def _bury(store: Store, middle: _Middle) -> None:
     middle.echoes.await_them()
+    middle.errands[0].later("tidy", partial(_tidy, store, middle, LATELY_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,6 @@ class _Middle:
     intake: Intake
     tidying: Tidying
     marks: Marks
-    slow: Errands
     echoes: Echoes
     errands: tuple[Errands, ...]
     desk: Desk
@@ -241,7 +244,7 @@ def _middle(
         is_full=worker.is_full,
         stop=turns.stop,
     )
-    return _Middle(worker, turns, intake, tidying, marks, slow, Echoes(store, chat), (errands, slow, one_by_one), desk)
+    return _Middle(worker, turns, intake, tidying, marks, Echoes(store, chat), (errands, slow, one_by_one), desk)
 
 
 async def _work(

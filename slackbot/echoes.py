@@ -9,18 +9,16 @@ from typing import NoReturn
 
 from slackbot.domain import ThreadKey
 from slackbot.errors import ChatError, ChatRateLimited
-from slackbot.leases import CALL_SECONDS
+from slackbot.leases import AFTER_ALL_SECONDS
 from slackbot.ports import Chat
 from slackbot.store import Store, StoreError
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS = CALL_SECONDS + 3.0
-"""A call that a process made before its death has arrived by then, or never does."""
 LOOKED_AT = 30
-"""So many turns are looked at after a death: each costs one read of its thread."""
-PAUSE = 2.0
-"""Between two of them; most of what may be read is for the answers."""
+"""So many turns are looked at after a death."""
+PAUSE = 5.0
+"""Between two of them, as each costs a read of its thread, and most reads are for the answers."""
 
 
 class Echoes:
@@ -30,7 +28,7 @@ class Echoes:
     that would hold up the answer. So a part can come to stand there twice, and the message that is not recorded goes.
     """
 
-    def __init__(self, store: Store, chat: Chat, *, wait: float = WAIT_SECONDS, pause: float = PAUSE) -> None:
+    def __init__(self, store: Store, chat: Chat, *, wait: float = AFTER_ALL_SECONDS, pause: float = PAUSE) -> None:
         self._store = store
         self._chat = chat
         self._wait = wait
@@ -50,30 +48,43 @@ class Echoes:
             await asyncio.sleep(due - now())
             looked = now()
             try:
-                # Also of who died a moment before that, as whoever waited for its echoes may be the one that died now.
-                turns = await self._store.under_way(self._wait * 2, self._wait, LOOKED_AT)
-                for thread, turn_id in turns:
-                    await self._look(thread, turn_id)
-                    await asyncio.sleep(self._pause)
-            except (StoreError, ChatRateLimited) as error:
+                await self._look(self._wait + looked - due)
+            except StoreError as error:
                 log.warning("echoes.unsearched", extra={"error": str(error)})
 
-    async def _look(self, thread: ThreadKey, turn_id: int) -> None:
+    async def _look(self, since_death: float) -> None:
+        # Also for who died a moment before that, as whoever waited for its echoes may be the one that died now.
+        turns = await self._store.under_way(since_death + self._wait, since_death, LOOKED_AT)
+        found = []
+        for thread, turn_id in turns:
+            if echoes := await self._find(thread, turn_id):
+                found.append((thread, turn_id, echoes))
+            await asyncio.sleep(self._pause)
+        if not found:
+            return
+        # A message that the turn's owner has just posted may be unrecorded until its call is answered.
+        await asyncio.sleep(self._wait)
+        for thread, turn_id, echoes in found:
+            recorded = {part.ts for part in await self._store.parts(turn_id)}
+            for ts in echoes:
+                if ts not in recorded:
+                    await self._remove(thread, turn_id, ts)
+
+    async def _find(self, thread: ThreadKey, turn_id: int) -> list[str]:
         try:
-            await self._remove(thread, turn_id)
-        except ChatRateLimited:
-            raise
+            return await self._chat.find_echoes(thread, turn_id, await self._store.parts(turn_id))
         except ChatError as error:
             ids = {"turn": turn_id, "slack_thread": str(thread)}
             log.info("echo.unsearched", extra={**ids, "error": str(error)})
+            if isinstance(error, ChatRateLimited):
+                await asyncio.sleep(error.retry_after)
+            return []
 
-    async def _remove(self, thread: ThreadKey, turn_id: int) -> None:
-        if not (echoes := await self._chat.find_echoes(thread, turn_id, await self._store.parts(turn_id))):
-            return
-        # What was posted while we looked is recorded by then.
-        await asyncio.sleep(self._pause)
-        recorded = {part.ts for part in await self._store.parts(turn_id)}
-        for ts in echoes:
-            if ts not in recorded:
-                await self._chat.delete(thread, ts)
-                log.warning("echo.removed", extra={"turn": turn_id, "slack_thread": str(thread), "ts": ts})
+    async def _remove(self, thread: ThreadKey, turn_id: int, ts: str) -> None:
+        ids = {"turn": turn_id, "slack_thread": str(thread), "ts": ts}
+        try:
+            await self._chat.delete(thread, ts)
+        except ChatError as error:
+            log.warning("echo.stays", extra={**ids, "error": str(error)})
+        else:
+            log.warning("echo.removed", extra=ids)

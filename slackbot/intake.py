@@ -222,23 +222,27 @@ class Intake:
         clock = asyncio.get_running_loop().time
         until = clock() + RECORDING_SECONDS
         turn = (press.turn_id, press.team_id, press.channel_id, press.user_id)
-        operator = False
+        operator, twice = False, self._was_retried(press.turn_id)
         while True:
             runs = await self._store.still_running([press.turn_id])
             outcome = await self._store.retry(*turn, operator=operator)
             if outcome is Pressed.NOT_ASKER and not operator and await self._is_operator(press):
                 operator = True
                 continue
-            if outcome is not Pressed.TOO_LATE or not runs or clock() > until:
+            if outcome is not Pressed.TOO_LATE or not runs or twice or clock() > until:
                 break
             await asyncio.sleep(RECORDING_PAUSE)
-            self._retried = {turn_id: end for turn_id, end in self._retried.items() if clock() < end}
-            if press.turn_id in self._retried:
+            twice = self._was_retried(press.turn_id)
+            if twice:
                 break
         if outcome in (Pressed.DONE, Pressed.WAITS):
             # Who presses twice wants one answer, also when the next try fails at once.
-            self._retried[press.turn_id] = clock() + RECORDING_SECONDS
+            lately = {turn_id: end for turn_id, end in self._retried.items() if clock() < end}
+            self._retried = lately | {press.turn_id: clock() + 2 * RECORDING_SECONDS}
         return outcome
+
+    def _was_retried(self, turn_id: int) -> bool:
+        return asyncio.get_running_loop().time() < self._retried.get(turn_id, 0.0)
 
     async def _session_stopped(self, stopped: SessionStopped) -> None:
         thread = ThreadKey(stopped.team_id, stopped.channel_id, stopped.thread_ts)
@@ -286,8 +290,12 @@ class Intake:
 
         async def mark() -> None:
             if not await self._store.is_queued(turn_id):
+                await self._store.unmarked(turn_id)
                 return
-            if not await self._chat.mark_waiting(thread, message.ts):
+            marked = await self._chat.mark_waiting(thread, message.ts)
+            if marked is False:
+                await self._store.unmarked(turn_id)
+            if not marked:
                 await self._chat.whisper(thread, message.user_id, WAITING)
             elif not await self._store.is_queued(turn_id):
                 # Its turn came while we were at it, and may have found no mark to take off.

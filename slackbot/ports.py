@@ -57,9 +57,9 @@ class Chat(Protocol):
     async def whisper(self, thread: ThreadKey, user_id: str, text: str) -> None:
         """Tell one person something in the thread that nobody else sees."""
 
-    async def mark_waiting(self, thread: ThreadKey, ts: str) -> bool:
+    async def mark_waiting(self, thread: ThreadKey, ts: str) -> bool | None:
         """Put the mark of a waiting message (a reaction) on somebody's message; one that is there is no error.
-        False where the team does not allow reactions."""
+        False where there is none now, as the team does not allow reactions, None where nobody knows."""
 
     async def unmark_waiting(self, thread: ThreadKey, ts: str) -> bool:
         """Take the mark off again; one that is not there is no error. True when it is off for good: taken off, or gone

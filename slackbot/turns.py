@@ -11,7 +11,7 @@ from slackbot.answering import STOPPED, Answering, GivenBack, TurnTools, stopped
 from slackbot.domain import SHARING, Body, Button, HandoverReason, Notice, PartRecord, PartRef, Turn, TurnKind
 from slackbot.errors import SENTENCES, AgentError, ChatError, SlackbotError
 from slackbot.files.notes import BELOW, INTERRUPTED, Notes
-from slackbot.leases import TurnLost
+from slackbot.leases import AFTER_ALL_SECONDS, TurnLost
 from slackbot.replies.reply import Reply
 from slackbot.signals import Asked
 from slackbot.store import StoreError
@@ -103,7 +103,8 @@ class Turns:
     async def _end_below(self, turn: Turn, body: Body) -> None:
         parts = [part for part in await self._earlier(turn) if part.index >= 0]
         placeholder = next((part for part in parts if part.placeholder), None)
-        if not (placeholder and await self._tools.reply.edited(turn.thread, placeholder.ts, body)):
+        edited = placeholder and await self._tools.reply.edited(turn.thread, placeholder.ts, body)
+        if not edited:
             index = parts[-1].index + 1 if parts else 0
             ts = await self._chat.post(turn.thread, lambda: body, PartRef(turn.id, index))
             # As a placeholder it is written over, not repeated, when this very step is cut off and done again.
@@ -112,6 +113,12 @@ class Turns:
             if not part.placeholder:
                 # Whoever wrote it may not have lived to take Stop and the last step off.
                 self._tools.reply.tidying.later(turn.thread, part.ts, None, turn.id, turn.attempt)
+        if parts and (turn.submitted or turn.attempt > 1):
+            # And may have died with an edit on its way.
+            again = body if edited else None
+            self._tools.reply.tidying.again(
+                turn.thread, parts[-1].ts, again, turn.id, turn.attempt, seconds=AFTER_ALL_SECONDS
+            )
 
     # --- sentences of ours ---
 

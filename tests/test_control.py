@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from slackbot import turns
 from slackbot.domain import (
     AgentEvent,
     Button,
@@ -29,6 +30,7 @@ from slackbot.domain import (
 )
 from slackbot.errors import AgentRunFailed, ChatError, ChatUnavailable
 from slackbot.intake import REFUSALS, THANKS, UNKNOWN_TURN, WAITING
+from slackbot.replies import messages
 from slackbot.routing import DmMode, Rules
 from slackbot.store import Pressed
 from tests.databases import Raw
@@ -188,6 +190,7 @@ async def test_a_stop_survives_the_process(database_url: str, chat: FakeChat) ->
         await half_an_answer(bot, chat)
         await bot.press(Button.STOP)
         await bot.until(lambda: agent.settled == ["conversation-1"])
+        bot.worker.stop()
         bot.turns.close()
     agent.settle_seconds = 0.0
     before = chat.bodies()
@@ -310,6 +313,31 @@ async def test_a_crash_leaves_neither_stop_nor_step(database_url: str, chat: Fak
         first, last = chat.bodies()
         assert (first.markdown, first.step) == ("Half of ", "")
         assert last.buttons == (() if stopped else (Button.RETRY,))
+
+
+@pytest.mark.parametrize("placeholder", [False, True])
+async def test_an_edit_that_a_dead_process_sent_is_made_good(
+    database_url: str, chat: FakeChat, monkeypatch: pytest.MonkeyPatch, *, placeholder: bool
+) -> None:
+    """Also where no answer comes over it, but a sentence: it stays, and Stop does not come back."""
+    for module in (turns, messages):
+        monkeypatch.setattr(module, "AFTER_ALL_SECONDS", 1.0)
+    chat.has_status = not placeholder
+    agent = FakeAgent([[60.0]] if placeholder else [LONG])
+    async with dying_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.until(lambda: bool(chat.bodies()) and Button.STOP in chat.bodies()[0].buttons)
+        (sent,) = chat.bodies()
+        assert sent.turn_id is not None
+        await bot.store.request_stop(sent.turn_id, "T1", "C1", "UADA")
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.until(lambda: any(body.notice == "Stopped by Ada." for body in chat.bodies()))
+        await bot.until(lambda: not chat.bodies()[0].buttons)
+        (ts, shown), *_ = chat.messages.items()
+        said = shown.body
+        await chat.edit(shown.thread, ts, sent)
+        await bot.until(lambda: shown.body == said)
+        assert [body.notice for body in chat.bodies()][-1] == "Stopped by Ada."
 
 
 async def test_a_stop_that_slack_does_not_take_at_once_is_said_later(database_url: str, chat: FakeChat) -> None:
@@ -623,9 +651,24 @@ async def test_a_mark_that_comes_too_late_is_taken_off_again(database_url: str, 
         await bot.hear("<@UBOT> two", thread=first.ts)
         await bot.idle()
         async with asyncio.timeout(5.0):
-            while slow.count("unmark_waiting") < 1 or slow.marks:
+            while slow.count("unmark_waiting") < 1 or slow.marks or await bot.store.marks_left(60):
                 await asyncio.sleep(0.01)
         assert slow.texts() == ["One.", "Two."]
+
+
+async def test_a_mark_that_never_stood_is_not_taken_off(database_url: str, chat: FakeChat) -> None:
+    """Slack takes few removals a minute: who was told in words, or came to its turn first, needs none later either."""
+    chat.can_mark = False
+    agent = FakeAgent([[*says("Half of "), 0.3, TextDelta("b", "it.")], says("Two.")])
+    async with running_bot(database_url, chat, agent) as bot:
+        first = await bot.hear("<@UBOT> one")
+        await bot.until(lambda: chat.texts() == ["Half of "])
+        second = await bot.hear("<@UBOT> two", thread=first.ts)
+        await bot.until(lambda: bool(chat.whispers))
+        await bot.idle()
+        assert second.ts not in chat.marks
+        assert chat.count("unmark_waiting") == 0
+        assert await bot.store.marks_left(60) == []
 
 
 async def test_operators_stop_and_try_again(database_url: str, chat: FakeChat) -> None:

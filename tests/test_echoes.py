@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -50,20 +50,21 @@ async def recorded(store: Store, chat: FakeChat, turn: Turn, index: int, text: s
     return ts
 
 
-async def look(store: Store, chat: FakeChat, during: Callable[[], object] = lambda: None) -> None:
-    """Let them be looked for once."""
+@asynccontextmanager
+async def looking(store: Store, chat: FakeChat) -> AsyncIterator[Echoes]:
     echoes = Echoes(store, chat, wait=WAIT, pause=0.05)
     running = asyncio.create_task(echoes.run())
-    echoes.await_them()
-    searched = chat.count("find_parts")
-    async with asyncio.timeout(5.0):
-        while chat.count("find_parts") == searched:
-            await asyncio.sleep(0.005)
-    during()
-    await asyncio.sleep(0.3)
+    yield echoes
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
+
+
+async def look(store: Store, chat: FakeChat) -> None:
+    """Let them be looked for once."""
+    async with looking(store, chat) as echoes:
+        echoes.await_them()
+        await asyncio.sleep(4 * WAIT)
 
 
 @pytest.mark.parametrize("ended", [False, True])
@@ -96,8 +97,8 @@ async def test_what_is_recorded_meanwhile_stays(database_url: str, store: Store)
     """A part that is posted anew while its echoes are looked for is none of them."""
 
     class Anew(FakeChat):
-        async def find_echoes(self, thread: ThreadKey, turn_id: int, recorded: object) -> list[str]:
-            found = await super().find_echoes(thread, turn_id, recorded)  # type: ignore[arg-type] # as it came
+        async def find_echoes(self, thread: ThreadKey, turn_id: int, recorded: Sequence[PartRecord]) -> list[str]:
+            found = await super().find_echoes(thread, turn_id, recorded)
             assert found == [newest]
             await store.record_part(turn_id, "me", PartRecord(0, newest))
             return found
@@ -130,11 +131,9 @@ async def test_who_was_in_work_at_the_death_is_looked_at(store: Store, sql: Raw)
     assert await store.under_way(36, 18, 20, newest=0) == []
 
 
-@pytest.mark.parametrize(
-    ("error", "left"), [(ChatError("channel_not_found"), 1), (ChatRateLimited("ratelimited", retry_after=30), 2)]
-)
-async def test_slack_may_refuse(store: Store, chat: FakeChat, error: ChatError, left: int) -> None:
-    """A thread that cannot be read keeps nobody from the others; a refusal for all of them ends this look."""
+@pytest.mark.parametrize("error", [ChatError("channel_not_found"), ChatRateLimited("ratelimited", retry_after=0.05)])
+async def test_slack_may_refuse(store: Store, chat: FakeChat, error: ChatError) -> None:
+    """A thread that cannot be read keeps nobody from the others."""
     for number in (1, 2):
         turn = await taken_over(store, number)
         await recorded(store, chat, turn, 0, f"Answer {number}")
@@ -142,6 +141,45 @@ async def test_slack_may_refuse(store: Store, chat: FakeChat, error: ChatError, 
     refused = iter([error])
     chat.fail = lambda method, _number: next(refused, None) if method == "find_parts" else None
     await look(store, chat)
-    assert chat.texts().count("An echo") == left
+    assert chat.texts() == ["Answer 1", "Answer 2", "An echo"]
     await look(store, chat)
     assert chat.texts() == ["Answer 1", "Answer 2"]
+
+
+async def test_slack_may_refuse_to_delete(store: Store, chat: FakeChat) -> None:
+    """That is the end of this look, for this message alone."""
+    turn = await taken_over(store)
+    await recorded(store, chat, turn, 0, "First")
+    for text in ("An echo", "Another"):
+        await says(chat, turn, 0, text)
+    refused = iter([ChatError("cant_delete_message")])
+    chat.fail = lambda method, _number: next(refused, None) if method == "delete" else None
+    await look(store, chat)
+    assert chat.texts() == ["First", "An echo"]
+
+
+async def test_a_death_while_others_are_looked_for_is_not_forgotten(store: Store) -> None:
+    """What was in work counts from the death, not from the moment at which somebody finds time to look."""
+
+    class Slow(FakeChat):
+        async def find_echoes(self, thread: ThreadKey, turn_id: int, recorded: Sequence[PartRecord]) -> list[str]:
+            searched.set()
+            if turn_id == first.id:
+                await asyncio.sleep(4 * WAIT)
+            return await super().find_echoes(thread, turn_id, recorded)
+
+    searched = asyncio.Event()
+    chat = Slow(latency=0.0)
+    first = await taken_over(store)
+    await store.finish(first.id, "me")
+    async with looking(store, chat) as echoes:
+        echoes.await_them()
+        await searched.wait()
+        second = await taken_over(store, 2)
+        echoes.await_them()
+        await recorded(store, chat, second, 0, "Second")
+        await says(chat, second, 0, "An echo")
+        await store.finish(second.id, "me")
+        async with asyncio.timeout(5.0):
+            while chat.texts() != ["Second"]:
+                await asyncio.sleep(0.01)

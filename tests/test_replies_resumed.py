@@ -225,6 +225,29 @@ def test_an_edit_that_a_dead_process_sent_is_made_good(after: float) -> None:
     virtual_time.run(main())
 
 
+def test_a_part_that_was_whole_long_ago_is_made_good_at_the_end() -> None:
+    """The last edit of what the dead process wrote counts, not the last one of the answer."""
+
+    async def main() -> None:
+        chat = FakeChat()
+        resumed = Resumed(chat, await stands(chat, TEXT[:500]))
+
+        async def rest(reply: Reply) -> None:
+            reply.text("b", TEXT[:15_000])
+            await asyncio.sleep(12.0)
+            await chat.edit(THREAD, next(iter(chat.messages)), Body(TEXT[:500], buttons=(Button.STOP,), turn_id=7))
+            await asyncio.sleep(30.0)
+            reply.text("b", TEXT[15_000:])
+            reply.end()
+
+        await resumed.play(rest)
+        await for_hours(resumed.tools.tidying)
+        assert "".join("".join(chat.texts()).split()) == "".join(TEXT.split())
+        assert not any(body.buttons for body in chat.bodies())
+
+    virtual_time.run(main())
+
+
 @pytest.mark.parametrize("fresh", [False, True])
 def test_who_was_not_the_last_to_write_repeats_nothing(*, fresh: bool) -> None:
     """Neither a process that leaves the answer to another, or has lost it, nor one that began it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from slackbot.domain import Body, PartRecord, PartRef, ThreadKey
 from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone
-from slackbot.leases import CALL_SECONDS
+from slackbot.leases import AFTER_ALL_SECONDS
 from slackbot.replies.answer import Answer
 from slackbot.replies.pace import LONG_SECONDS, STEADY_SECONDS, edit_interval
 from slackbot.replies.tools import ReplyTools
@@ -19,8 +19,6 @@ UNCONFIRMED_TRIES = 8
 EDIT_TRIES = 4
 """A message that cannot be changed so often, about half a minute, is replaced by a new one."""
 LONGEST_WAIT = 15.0
-AFTER_ALL_SECONDS = CALL_SECONDS + 1.0
-"""So long after its death a call that a process made has arrived, or never does."""
 REPOSTS = 2
 REFUSED_PAUSE = 3.0
 PLAIN_CHARS = 3_000
@@ -244,12 +242,13 @@ class Messages:
 
     def say_again_later(self) -> None:
         """Whoever wrote before us may have died with an edit on its way, which would undo the last one of ours."""
-        index, rest = self._taken_over, self._began + AFTER_ALL_SECONDS - self._tools.now()
-        if index is not None and self.stands(index) and rest > 0 and not (self.leaving or self.abandoned):
+        index, until = self._taken_over, self._began + AFTER_ALL_SECONDS
+        if index is None or not self.stands(index) or self.leaving or self.abandoned:
+            return
+        shown, rest = self.shown[index], max(0.0, until - self._tools.now())
+        if shown.edited_at < until:
             body = self.answer.body(index)
-            self._tools.tidying.again(
-                self.thread, self.shown[index].ts, body, self.turn_id, self._attempt, seconds=rest
-            )
+            self._tools.tidying.again(self.thread, shown.ts, body, self.turn_id, self._attempt, seconds=rest)
 
     # --- what may go wrong ---
 

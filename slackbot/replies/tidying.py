@@ -76,8 +76,10 @@ class Tidying:
         """Let the message show ``body`` when there is room for that; None leaves it its words, whatever they are."""
         self._want(ts, _Wanted(thread, body, turn_id, attempt))
 
-    def again(self, thread: ThreadKey, ts: str, body: Body, turn_id: int, attempt: int, *, seconds: float) -> None:
-        """Let the message show ``body`` once more in so many seconds: a dead process's edit may come until then."""
+    def again(
+        self, thread: ThreadKey, ts: str, body: Body | None, turn_id: int, attempt: int, *, seconds: float
+    ) -> None:
+        """The same once more in so many seconds: a dead process's edit may come until then."""
         asyncio.get_running_loop().call_later(seconds, self.later, thread, ts, body, turn_id, attempt)
 
     def remove(self, thread: ThreadKey, ts: str, turn_id: int, attempt: int) -> None:

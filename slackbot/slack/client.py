@@ -22,7 +22,7 @@ from slackbot.domain import (
     SlackFile,
     ThreadKey,
 )
-from slackbot.errors import ChatError, MessageGone
+from slackbot.errors import ChatError, ChatUnavailable, MessageGone
 from slackbot.sharing import Sharing
 from slackbot.slack.blocks import build_question, escape
 from slackbot.slack.calls import POST_PATIENCE, READ_PATIENCE, Calls
@@ -34,7 +34,7 @@ from slackbot.slack.operators import Operators
 from slackbot.slack.posting import REFUSED_SECONDS, Posts, place
 from slackbot.slack.reading import only_words, said
 from slackbot.slack.uploads import Uploads
-from slackbot.slack.web import WebApi
+from slackbot.slack.web import NotSent, WebApi
 
 log = logging.getLogger(__name__)
 
@@ -103,10 +103,10 @@ class SlackChat:
         if not thread.root_ts:
             return False
         wanted = {"channel_id": thread.channel_id, "thread_ts": thread.root_ts, "status": status}
-        return await self._try(thread, STATUS, wanted, patience=0.0)
+        return bool(await self._try(thread, STATUS, wanted, patience=0.0))
 
-    async def mark_waiting(self, thread: ThreadKey, ts: str) -> bool:
-        """Put the mark on; False where that is not possible, for whatever reason.
+    async def mark_waiting(self, thread: ThreadKey, ts: str) -> bool | None:
+        """Put the mark on; False where that is not possible, for whatever reason, None where Slack did not say.
 
         https://docs.slack.dev/reference/methods/reactions.add
         """
@@ -114,7 +114,7 @@ class SlackChat:
 
     async def unmark_waiting(self, thread: ThreadKey, ts: str) -> bool:
         """Take the mark off; False where that is not possible, for whatever reason, or where there is none (yet)."""
-        return await self._try(thread, "reactions.remove", _mark(thread, ts), patience=UNMARK_PATIENCE)
+        return bool(await self._try(thread, "reactions.remove", _mark(thread, ts), patience=UNMARK_PATIENCE))
 
     async def post(self, thread: ThreadKey, body: Callable[[], Body], part: PartRef | None = None) -> str:
         """Post into the thread; see ``Chat.post``. What Slack will not show as blocks goes out as plain text."""
@@ -162,14 +162,17 @@ class SlackChat:
         wanted = {"channel_id": thread.channel_id, "thread_ts": thread.root_ts, "status": status.value}
         # Whoever waits to hear that the agent works hears its answer sooner; that it is done must not be missed.
         patience = 0.0 if status is SessionStatus.PROCESSING else UNMARK_PATIENCE
-        return await self._try(thread, "agents.sessions.setStatus", wanted, patience=patience)
+        return bool(await self._try(thread, "agents.sessions.setStatus", wanted, patience=patience))
 
     async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "", caption: str = "") -> None:
         """Share a file in the thread and wait until it stands there."""
         await self._uploads.share(thread, file, alt, escape(caption))
 
-    async def _try(self, thread: ThreadKey, method: str, arguments: Mapping[str, Any], *, patience: float) -> bool:
-        """Make a call that nothing depends on; whether it went well. A team that never allows it is asked rarely."""
+    async def _try(
+        self, thread: ThreadKey, method: str, arguments: Mapping[str, Any], *, patience: float
+    ) -> bool | None:
+        """Make a call that nothing depends on; whether it went well, None where nobody knows. A team that never allows
+        it is asked rarely."""
         if self._refused.get((thread.team_id, method)):
             return False
         try:
@@ -180,7 +183,7 @@ class SlackChat:
             log.info("courtesy.refused", extra={"where": str(thread), "error": str(error)})
             if error.slack_error in _NEVER:
                 self._refused.put((thread.team_id, method), error.slack_error, REFUSED_SECONDS)
-            return False
+            return None if isinstance(error, ChatUnavailable) and not isinstance(error, NotSent) else False
         return True
 
     # --- reading ---

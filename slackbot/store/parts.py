@@ -68,7 +68,9 @@ class Parts:
         )
         return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts, row.id, row.attempt) for row in rows]
 
-    async def under_way(self, since: float, until: float, most: int, newest: int = 500) -> list[tuple[ThreadKey, int]]:
+    async def under_way(
+        self, since: float, until: float, most: int, newest: int = 10_000
+    ) -> list[tuple[ThreadKey, int]]:
         """At most so many questions that were in work at some time from ``since`` to ``until`` seconds ago: each with
         its thread. Of all turns only the ``newest`` are looked at."""
         recent = select(TurnRow.id).order_by(TurnRow.id.desc()).limit(newest).subquery()
@@ -84,7 +86,7 @@ class Parts:
         )
         return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.id) for row in rows]
 
-    async def marks_left(self, seconds: float, newest: int = 100) -> list[tuple[ThreadKey, str, int]]:
+    async def marks_left(self, seconds: float, newest: int = 10_000) -> list[tuple[ThreadKey, str, int]]:
         """The messages that waited until at most ``seconds`` ago and are not known to have lost their mark: each with
         its thread and its turn. Of all turns only the ``newest`` are looked at."""
         recent = select(TurnRow.id).order_by(TurnRow.id.desc()).limit(newest).subquery()
@@ -102,7 +104,7 @@ class Parts:
         return bool(await self._database.read(select(TurnRow.id).where(TurnRow.id == turn_id, TurnRow.waited)))
 
     async def unmarked(self, turn_id: int) -> None:
-        """Remember that the mark is off."""
+        """Remember that there is no mark, or none any more."""
         gone = update(TurnRow).where(TurnRow.id == turn_id, TurnRow.waited).values(waited=False)
         await self._database.write(gone.returning(TurnRow.id))
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from slackbot.simulator.noxus.prose import words
-from tests.chaos.processes import Broken, until
+from tests.chaos.processes import PATIENCE, Broken, until
 from tests.chaos.stage import Question, Stage
 
 Play: TypeAlias = Callable[[Stage], Awaitable[None]]
@@ -18,8 +18,8 @@ LATE_SECONDS = 8.0
 """Longer than a replica that has just come takes to believe in a death."""
 
 
-async def _over(stage: Stage, question: Question) -> None:
-    await until(lambda: stage.ended(question), f"{question.mark} has ended")
+async def _over(stage: Stage, question: Question, patience: float = PATIENCE) -> None:
+    await until(lambda: stage.ended(question), f"{question.mark} has ended", patience)
 
 
 async def mention(stage: Stage) -> None:
@@ -89,7 +89,7 @@ async def late(stage: Stage) -> None:
     stage.slack.faults.add(method="chat.postMessage", delay=LATE_SECONDS)
     question = await stage.ask("/words 12 rate=100", words(12))
     await asyncio.sleep(LATE_SECONDS + 2.0)
-    await _over(stage, question)
+    await _over(stage, question, 2 * PATIENCE)
 
 
 async def stale(stage: Stage) -> None:

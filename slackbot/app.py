@@ -117,7 +117,6 @@ async def serve(
         stack.push_async_callback(agent.aclose)
         middle = _middle(settings, store, chat, agent, installations, budget, open_replies, standing)
         await _tidy(store, middle, LEFT_SECONDS)
-        middle.echoes.await_them()
         server = _server(settings, web, Gate(web, installations, middle.intake.take))
         await _connect(server)
         ops.watch(lambda: server.is_connected, store.counts, lambda: agent.is_down)
@@ -126,7 +125,8 @@ async def serve(
         beside = [sharing.run()] if sharing else []
         if presence:
             hear = {"turns": middle.worker.wake, "stops": middle.worker.renew, "handovers": middle.desk.wake}
-            beside.append(presence.run(hear, bury=partial(_bury, store, middle)))
+            tidy = partial(_tidy, store, middle, LATELY_SECONDS)
+            beside.append(presence.run(hear, bury=lambda: middle.errands[0].later("tidy", tidy)))
         with _signals(stop) as hurry:
             if ready is not None:
                 ready(installations.identities)
@@ -142,11 +142,6 @@ async def _tidy(store: Store, middle: _Middle, seconds: float) -> None:
         middle.tidying.later(thread, ts, None, turn_id, attempt)
     for thread, ts, turn_id in await store.marks_left(LEFT_SECONDS):
         middle.marks.off_later(thread, ts, turn_id)
-
-
-def _bury(store: Store, middle: _Middle) -> None:
-    middle.echoes.await_them()
-    middle.errands[0].later("tidy", partial(_tidy, store, middle, LATELY_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)

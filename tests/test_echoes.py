@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from slackbot.domain import Body, PartRecord, PartRef, ThreadKey, Turn
+from slackbot.domain import Body, PartRecord, PartRef, Turn
 from slackbot.echoes import Echoes
-from slackbot.errors import ChatError, ChatRateLimited
+from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable
+from slackbot.leases import AFTER_ALL_SECONDS
 from slackbot.store import Store
+from slackbot.store.replicas import void
 from tests.databases import Raw
 from tests.fakes import FakeChat
-from tests.stored import accept, claimed, message, stores
-
-WAIT = 0.2
+from tests.stored import accept, claimed, drain, message, stores
 
 
 @pytest.fixture
@@ -30,13 +30,12 @@ def chat() -> FakeChat:
     return FakeChat(latency=0.0)
 
 
-async def taken_over(store: Store, number: int = 1) -> Turn:
-    """A turn whose first owner is dead."""
+async def taken_over(store: Store, sql: Raw, number: int = 1) -> Turn:
+    """A turn whose first owner died so long ago that no call of theirs is on its way."""
     await accept(store, message(number))
-    first = await claimed(store, "dead")
-    await store.mark_submitted(first.id, "dead")
-    await store.postpone(first.id, "dead", 0.0)
-    await asyncio.sleep(WAIT)
+    await claimed(store, "dead")
+    await store._database.transact(void)
+    sql(f"UPDATE turns SET echoes_at = echoes_at - {AFTER_ALL_SECONDS}")
     return await claimed(store, "me")
 
 
@@ -51,135 +50,116 @@ async def recorded(store: Store, chat: FakeChat, turn: Turn, index: int, text: s
 
 
 @asynccontextmanager
-async def looking(store: Store, chat: FakeChat) -> AsyncIterator[Echoes]:
-    echoes = Echoes(store, chat, wait=WAIT, pause=0.05)
-    running = asyncio.create_task(echoes.run())
-    yield echoes
+async def looking(store: Store, chat: FakeChat) -> AsyncIterator[None]:
+    running = asyncio.create_task(Echoes(store, chat, look=0.05, pause=0.02).run())
+    yield
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
 
 
-async def look(store: Store, chat: FakeChat) -> None:
-    """Let them be looked for once."""
-    async with looking(store, chat) as echoes:
-        echoes.await_them()
-        await asyncio.sleep(4 * WAIT)
+async def looked_at(store: Store, chat: FakeChat, sql: Raw) -> None:
+    """Look until there is nothing to look for."""
+    async with looking(store, chat), asyncio.timeout(5.0):
+        while sql("SELECT id FROM turns WHERE echoes_at IS NOT NULL"):
+            await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("ended", [False, True])
-async def test_what_came_twice_is_taken_away(store: Store, chat: FakeChat, *, ended: bool) -> None:
-    """Of two messages for one part the recorded one stays, whichever is older; while the answer grows and later."""
-    turn = await taken_over(store)
+async def test_what_came_twice_is_taken_away(store: Store, chat: FakeChat, sql: Raw) -> None:
+    """Of two messages for one part the recorded one stays, whichever is older."""
+    turn = await taken_over(store, sql)
     await says(chat, turn, 0, "An echo that came first")
     await recorded(store, chat, turn, 0, "First")
     await recorded(store, chat, turn, 1, "Second")
     await says(chat, turn, 1, "An echo")
-    if ended:
-        await store.finish(turn.id, "me")
-    await look(store, chat)
+    await store.finish(turn.id, "me")
+    await looked_at(store, chat, sql)
     assert chat.texts() == ["First", "Second"]
 
 
-async def test_what_stands_once_stays(store: Store, chat: FakeChat) -> None:
+async def test_what_stands_once_stays(store: Store, chat: FakeChat, sql: Raw) -> None:
     """A part that was posted but not recorded, one whose recorded message somebody deleted, and another turn's."""
-    turn = await taken_over(store)
+    turn = await taken_over(store, sql)
     gone = await recorded(store, chat, turn, 0, "Deleted")
     await says(chat, turn, 0, "Anew")
     await says(chat, turn, 1, "Not recorded")
     await chat.post(turn.thread, lambda: Body("Another turn's"), PartRef(turn.id + 1, 0))
     await chat.delete(turn.thread, gone)
-    await look(store, chat)
+    await store.finish(turn.id, "me")
+    await looked_at(store, chat, sql)
     assert chat.texts() == ["Anew", "Not recorded", "Another turn's"]
 
 
-async def test_what_is_recorded_meanwhile_stays(database_url: str, store: Store) -> None:
-    """A part that is posted anew while its echoes are looked for is none of them."""
-
-    class Anew(FakeChat):
-        async def find_echoes(self, thread: ThreadKey, turn_id: int, recorded: Sequence[PartRecord]) -> list[str]:
-            found = await super().find_echoes(thread, turn_id, recorded)
-            assert found == [newest]
-            await store.record_part(turn_id, "me", PartRecord(0, newest))
-            return found
-
-    chat = Anew(latency=0.0)
-    turn = await taken_over(store)
+async def test_nobody_looks_while_the_answer_grows(store: Store, chat: FakeChat, sql: Raw) -> None:
+    """Its owner posts, and records a moment later: what is not recorded yet is no echo."""
+    turn = await taken_over(store, sql)
     await recorded(store, chat, turn, 0, "Old")
-    newest = await says(chat, turn, 0, "New")
-    await look(store, chat)
-    assert chat.texts() == ["Old", "New"]
+    new = await says(chat, turn, 0, "New")
+    async with looking(store, chat):
+        await asyncio.sleep(0.3)
+        assert chat.count("find_parts") == 0
+    await store.record_part(turn.id, "me", PartRecord(0, new))
+    await store.fail(turn.id, "me", "boom")
+    await looked_at(store, chat, sql)
+    assert chat.texts() == ["New"]
 
 
-async def test_who_was_in_work_at_the_death_is_looked_at(store: Store, sql: Raw) -> None:
-    """Each look reads a thread, and Slack counts those: not who came later, nor who had ended before."""
-    turns = {}
-    for number, (accepted, finished) in enumerate([(100, 50), (100, 30), (100, None), (15, None), (100, 5)], 1):
-        await accept(store, message(number))
-        turn = turns[number] = await claimed(store)
-        if finished:
-            await store.finish(turn.id, "me")
-        sql(
-            f"UPDATE turns SET accepted_at = accepted_at - {accepted}, finished_at = finished_at - {finished or 0}"
-            f" WHERE id = {turn.id}"
-        )
-    await accept(store, message(6))
-    sql("UPDATE turns SET accepted_at = accepted_at - 100 WHERE state = 'queued'")
-    looked_at = [(turns[number].thread, turns[number].id) for number in (5, 3, 2)]
-    assert await store.under_way(36, 18, 20) == looked_at
-    assert await store.under_way(36, 18, 2) == looked_at[:2]
-    assert await store.under_way(36, 18, 20, newest=0) == []
+async def test_who_was_in_work_at_a_death_is_looked_at_once(store: Store, sql: Raw) -> None:
+    """Not who came later, nor who had ended before; and by one process, unless that dies."""
+    await accept(store, message(2))
+    ended = await claimed(store)
+    await store.finish(ended.id, "me")
+    turn = await taken_over(store, sql)
+    await accept(store, message(3))
+    for other in [turn, *await drain(store)]:
+        await store.finish(other.id, "me")
+    assert await store.take_echoes(0, 60.0) == []
+    assert await store.take_echoes(9, 0.0) == [(turn.thread, turn.id)]
+    taken = await asyncio.gather(*(store.take_echoes(9, 60.0) for _ in range(4)))
+    assert sorted(taken, key=len) == [[], [], [], [(turn.thread, turn.id)]]
+    sql("UPDATE turns SET echoes_at = echoes_at - 60")
+    assert await store.take_echoes(9, 60.0) == [(turn.thread, turn.id)]
+    sql("UPDATE turns SET echoes_at = echoes_at - 60")
+    await store.echoes_gone(turn.id)
+    assert await store.take_echoes(9, 60.0) == []
 
 
-@pytest.mark.parametrize("error", [ChatError("channel_not_found"), ChatRateLimited("ratelimited", retry_after=0.05)])
-async def test_slack_may_refuse(store: Store, chat: FakeChat, error: ChatError) -> None:
-    """A thread that cannot be read keeps nobody from the others."""
+async def test_a_call_of_the_dead_has_its_time_to_arrive(store: Store, sql: Raw) -> None:
+    """Before that a look may come too early."""
+    turn = await taken_over(store, sql)
+    await store.finish(turn.id, "me")
+    sql("UPDATE turns SET echoes_at = echoes_at + 2")
+    assert await store.take_echoes(9, 0.0) == []
+    sql("UPDATE turns SET echoes_at = echoes_at - 2")
+    assert await store.take_echoes(9, 0.0) == [(turn.thread, turn.id)]
+
+
+@pytest.mark.parametrize("method", ["find_parts", "delete"])
+async def test_slack_may_refuse(store: Store, chat: FakeChat, sql: Raw, method: str) -> None:
+    """A thread that cannot be read, or a message that stays, is left alone, and keeps nobody from the others."""
     for number in (1, 2):
-        turn = await taken_over(store, number)
+        turn = await taken_over(store, sql, number)
         await recorded(store, chat, turn, 0, f"Answer {number}")
-        await says(chat, turn, 0, "An echo")
+        await says(chat, turn, 0, f"Echo {number}")
+        await store.finish(turn.id, "me")
+    refused = iter([ChatError("channel_not_found")])
+    chat.fail = lambda called, _number: next(refused, None) if called == method else None
+    await looked_at(store, chat, sql)
+    assert chat.texts() == ["Answer 1", "Echo 1", "Answer 2"]
+
+
+@pytest.mark.parametrize("error", [ChatUnavailable("503"), ChatRateLimited("ratelimited", retry_after=30)])
+async def test_slack_may_be_away(store: Store, chat: FakeChat, sql: Raw, error: ChatError) -> None:
+    """Then it is asked again in a minute."""
+    turn = await taken_over(store, sql)
+    await recorded(store, chat, turn, 0, "First")
+    await says(chat, turn, 0, "An echo")
+    await store.finish(turn.id, "me")
     refused = iter([error])
     chat.fail = lambda method, _number: next(refused, None) if method == "find_parts" else None
-    await look(store, chat)
-    assert chat.texts() == ["Answer 1", "Answer 2", "An echo"]
-    await look(store, chat)
-    assert chat.texts() == ["Answer 1", "Answer 2"]
-
-
-async def test_slack_may_refuse_to_delete(store: Store, chat: FakeChat) -> None:
-    """That is the end of this look, for this message alone."""
-    turn = await taken_over(store)
-    await recorded(store, chat, turn, 0, "First")
-    for text in ("An echo", "Another"):
-        await says(chat, turn, 0, text)
-    refused = iter([ChatError("cant_delete_message")])
-    chat.fail = lambda method, _number: next(refused, None) if method == "delete" else None
-    await look(store, chat)
+    async with looking(store, chat):
+        await asyncio.sleep(0.3)
     assert chat.texts() == ["First", "An echo"]
-
-
-async def test_a_death_while_others_are_looked_for_is_not_forgotten(store: Store) -> None:
-    """What was in work counts from the death, not from the moment at which somebody finds time to look."""
-
-    class Slow(FakeChat):
-        async def find_echoes(self, thread: ThreadKey, turn_id: int, recorded: Sequence[PartRecord]) -> list[str]:
-            searched.set()
-            if turn_id == first.id:
-                await asyncio.sleep(4 * WAIT)
-            return await super().find_echoes(thread, turn_id, recorded)
-
-    searched = asyncio.Event()
-    chat = Slow(latency=0.0)
-    first = await taken_over(store)
-    await store.finish(first.id, "me")
-    async with looking(store, chat) as echoes:
-        echoes.await_them()
-        await searched.wait()
-        second = await taken_over(store, 2)
-        echoes.await_them()
-        await recorded(store, chat, second, 0, "Second")
-        await says(chat, second, 0, "An echo")
-        await store.finish(second.id, "me")
-        async with asyncio.timeout(5.0):
-            while chat.texts() != ["Second"]:
-                await asyncio.sleep(0.01)
+    sql("UPDATE turns SET echoes_at = echoes_at - 60")
+    await looked_at(store, chat, sql)
+    assert chat.texts() == ["First"]

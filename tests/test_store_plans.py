@@ -210,10 +210,12 @@ async def test_nothing_due_is_found_at_once(store: Store, explain: Callable[[str
     """Every process looks every few seconds: that is one look into a small index, without a lock."""
     with heard() as statements:
         assert await store.due_handovers("me", 30) == []
-    [(statement, parameters)] = [found for found in statements if "handovers" in found[0]]
-    plan = explain(statement, parameters)
-    print(plan)
-    assert "ix_handovers_wake" in plan
+        assert await store.take_echoes(5, 60) == []
+    for table, index in (("handovers", "ix_handovers_wake"), ("echoes_at", "ix_turns_echoes")):
+        [(statement, parameters)] = [found for found in statements if table in found[0]]
+        plan = explain(statement, parameters)
+        print(plan)
+        assert index in plan
 
 
 @pytest.mark.usefixtures("history")

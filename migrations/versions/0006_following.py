@@ -14,7 +14,7 @@ WHERE = sa.text("(state NOT IN ('running', 'done', 'failed')) AND kind IN ('ask'
 
 
 def upgrade() -> None:
-    # ix_turns_queued_order is for replicas of the version before, until the next migration.
+    # ix_turns_queued_order is for replicas of the version before, until a later migration.
     op.create_index(
         "ix_turns_following", "turns", ["conversation_id", "ts"], sqlite_where=WHERE, postgresql_where=WHERE
     )

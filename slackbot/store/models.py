@@ -120,6 +120,8 @@ class TurnRow(Base):
     from_operator: Mapped[bool] = mapped_column(server_default=false())
     again: Mapped[bool] = mapped_column(server_default=false())
     parked_until: Mapped[float | None] = mapped_column(Double)
+    # Once the last calls of an owner who died have arrived: they may have brought something into the thread.
+    echoes_at: Mapped[float | None] = mapped_column(Double)
 
     # One message is one turn, whichever events bring it. Here and below the column that tells rows apart comes first:
     # then a database that knows nothing about its data yet still picks the right index.
@@ -308,7 +310,7 @@ _index("uq_turns_running", TurnRow.conversation_id, unique=True, where=is_runnin
 _index("uq_turns_relaying", TurnRow.conversation_id, unique=True, where=is_running(TurnRow) & is_relay(TurnRow))
 _index("ix_turns_relays", TurnRow.conversation_id, TurnRow.ts, where=is_pending(TurnRow) & is_relay(TurnRow))
 _index("ix_turns_queued", TurnRow.id, where=is_queued(TurnRow))
-# For replicas of the version before, until the next migration: a plan made without statistics may take ix_turns_load
+# For replicas of versions before 0006, until a later migration: a plan made without statistics may take ix_turns_load
 # instead, and walk through all that waits.
 _index("ix_turns_queued_order", TurnRow.conversation_id, TurnRow.ts, where=is_queued(TurnRow) & is_ordered(TurnRow))
 _index("ix_turns_following", TurnRow.conversation_id, TurnRow.ts, where=is_waiting(TurnRow) & is_ordered(TurnRow))
@@ -326,6 +328,7 @@ _index(
     TurnRow.kind,
     where=is_pending(TurnRow) & is_ordered(TurnRow),
 )
+_index("ix_turns_echoes", TurnRow.echoes_at, where=TurnRow.echoes_at.is_not(None))
 _index("ix_turns_leases", TurnRow.lease_until, where=is_running(TurnRow))
 _index("ix_turns_author", TurnRow.user_id, TurnRow.team_id, TurnRow.accepted_at)
 _index("ix_turns_context", TurnRow.conversation_id, TurnRow.ts, where=is_kept_context(TurnRow))

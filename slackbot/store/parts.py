@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, exists, literal, or_, select, update
+from sqlalchemy import delete, exists, literal, select, update
 from sqlalchemy.orm import aliased
 
 from slackbot.domain import PartRecord, ThreadKey, TurnKind, TurnState
@@ -68,23 +68,28 @@ class Parts:
         )
         return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts, row.id, row.attempt) for row in rows]
 
-    async def under_way(
-        self, since: float, until: float, most: int, newest: int = 10_000
-    ) -> list[tuple[ThreadKey, int]]:
-        """At most so many questions that were in work at some time from ``since`` to ``until`` seconds ago: each with
-        its thread. Of all turns only the ``newest`` are looked at."""
-        recent = select(TurnRow.id).order_by(TurnRow.id.desc()).limit(newest).subquery()
-        unended = or_(TurnRow.state == TurnState.RUNNING.value, TurnRow.finished_at > epoch_now() - since)
+    async def take_echoes(self, most: int, again_seconds: float) -> list[tuple[ThreadKey, int]]:
+        """At most so many turns that have ended, and into whose thread a dead owner's last calls may have brought
+        something: each with its thread. Until ``echoes_gone`` they come again after ``again_seconds``."""
+        due = TurnRow.echoes_at <= epoch_now()
         rows = await self._database.read(
             select(ConversationRow.team_id, ConversationRow.channel_id, ConversationRow.root_ts, TurnRow.id)
-            .select_from(recent)
-            .join(TurnRow, TurnRow.id == recent.c.id)
             .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
-            .where(TurnRow.kind == TurnKind.ASK.value, TurnRow.accepted_at < epoch_now() - until, unended)
-            .order_by(TurnRow.id.desc())
+            .where(due, TurnRow.state.in_([TurnState.DONE.value, TurnState.FAILED.value]))
+            .order_by(TurnRow.echoes_at)
             .limit(most)
         )
-        return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.id) for row in rows]
+        ids = [row.id for row in rows]
+        if not ids:
+            return []
+        later = update(TurnRow).where(TurnRow.id.in_(ids), due).values(echoes_at=epoch_now() + again_seconds)
+        ours = {row.id for row in await self._database.write(later.returning(TurnRow.id))}
+        return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.id) for row in rows if row.id in ours]
+
+    async def echoes_gone(self, turn_id: int) -> None:
+        """Nothing is to be looked for any more."""
+        gone = update(TurnRow).where(TurnRow.id == turn_id).values(echoes_at=None)
+        await self._database.write(gone.returning(TurnRow.id))
 
     async def marks_left(self, seconds: float, newest: int = 10_000) -> list[tuple[ThreadKey, str, int]]:
         """The messages that waited until at most ``seconds`` ago and are not known to have lost their mark: each with

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 import psycopg
 from sqlalchemy import ColumnElement, Connection, func, select, union, update
 
-from slackbot.leases import Standing, now
+from slackbot.leases import AFTER_ALL_SECONDS, Standing, now
 from slackbot.store.engine import Database
 from slackbot.store.errors import StoreError
 from slackbot.store.models import HandoverRow, TurnRow, epoch_now, is_running
@@ -71,7 +71,8 @@ def void(connection: Connection, owners: Collection[str] | None = None) -> None:
 
     # In the order of those who claim a handover: first the turns.
     running = is_running(TurnRow) & theirs(TurnRow)
-    connection.execute(update(TurnRow).where(running).values(owner=None, lease_until=epoch_now()))
+    late = epoch_now() + AFTER_ALL_SECONDS
+    connection.execute(update(TurnRow).where(running).values(owner=None, lease_until=epoch_now(), echoes_at=late))
     held = HandoverRow.wake_at.is_not(None) & theirs(HandoverRow)
     connection.execute(update(HandoverRow).where(held).values(lease_until=None))
 

@@ -232,8 +232,7 @@ class Intake:
             if outcome is not Pressed.TOO_LATE or not runs or twice or clock() > until:
                 break
             await asyncio.sleep(RECORDING_PAUSE)
-            twice = self._was_retried(press.turn_id)
-            if twice:
+            if self._was_retried(press.turn_id):
                 break
         if outcome in (Pressed.DONE, Pressed.WAITS):
             # Who presses twice wants one answer, also when the next try fails at once.

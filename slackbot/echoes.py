@@ -1,4 +1,4 @@
-"""Messages that a dead process's last calls brought into a thread after somebody else had gone on there."""
+"""What a dead process's last calls brought into a thread after somebody else had gone on there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import NoReturn
 
-from slackbot.domain import ThreadKey
+from slackbot.domain import SessionStatus, ThreadKey
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable
 from slackbot.ports import Chat
 from slackbot.store import Store, StoreError
@@ -22,10 +22,12 @@ AGAIN_SECONDS = 60.0
 
 
 class Echoes:
-    """Takes them away once the answer has ended.
+    """Takes that away once the answer has ended.
 
     Whoever takes a turn over looks first for what stands in the thread, but does not wait for what may be on its way:
-    that would hold up the answer. So a part can come to stand there twice, and the message that is not recorded goes.
+    that would hold up the answer; and where Slack lets nobody read for a while it goes on without a look. So a part can
+    come to stand there twice, and the message that is not recorded goes; and the thread can show that the agent works
+    when nobody does.
     """
 
     def __init__(self, store: Store, chat: Chat, *, look: float = LOOK_SECONDS, pause: float = PAUSE) -> None:
@@ -53,6 +55,9 @@ class Echoes:
             for ts in await self._chat.find_echoes(thread, turn_id, await self._store.parts(turn_id)):
                 await self._chat.delete(thread, ts)
                 log.warning("echo.removed", extra={**ids, "ts": ts})
+            await self._chat.set_status(thread, "")
+            if await self._store.open_handover(thread) is None:
+                await self._chat.set_session(thread, SessionStatus.ACTIVE)
         except ChatError as error:
             log.warning("echo.unsearched", extra={**ids, "error": str(error)})
             return not isinstance(error, (ChatRateLimited, ChatUnavailable))

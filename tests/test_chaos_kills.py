@@ -31,8 +31,11 @@ MOMENTS = (
     "Store.record_part#1 after",
     "Store.finish#1 before",
 )
-POSTING = Moment("http POST chat.postMessage", 1, "amid")
-EDITING = Moment("http POST chat.update", 1, "amid")
+LATE_CALLS = (
+    ("late", Moment("http POST chat.postMessage", 1, "amid")),
+    ("stale", Moment("http POST chat.update", 1, "amid")),
+    ("signs", Moment("http POST agents.sessions.setStatus", 1, "amid")),
+)
 SHOWN = Moment("http POST chat.postMessage", 1, "after")
 
 
@@ -139,7 +142,7 @@ async def test_a_death_at_any_moment_leaves_a_whole_answer_or_a_sentence() -> No
             play, death = ("mention", AFTER_SENDING) if number % 4 else ("slow", IN_THE_ANSWER)
             trials.append(Trial(play, deaths=(death,), switches=named(values)))
         trials.append(Trial("mention", deaths=(AFTER_SENDING, SHOWN)))
-        trials += [Trial("late", deaths=(POSTING,)), Trial("stale", deaths=(EDITING,))]
+        trials += [Trial(play, deaths=(death,)) for play, death in LATE_CALLS]
         await asyncio.gather(_all_hold(lab, trials), _storm_passes(lab, "sqlite"))
 
 
@@ -149,5 +152,5 @@ async def test_another_replica_goes_on() -> None:
     deaths = (Moment("Store.accept", 1, "after"), Moment("Store.mark_submitted", 1, "before"), AFTER_SENDING, SHOWN)
     async with laboratory(["postgresql"]) as lab:
         trials = [Trial("mention", "postgresql", (death,)) for death in deaths]
-        trials += [Trial("late", "postgresql", (POSTING,)), Trial("stale", "postgresql", (EDITING,))]
+        trials += [Trial(play, "postgresql", (death,)) for play, death in LATE_CALLS]
         await asyncio.gather(_all_hold(lab, trials), _storm_passes(lab, "postgresql"))

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from slackbot.domain import Body, PartRecord, PartRef, Turn
+from slackbot.domain import Body, PartRecord, PartRef, SessionStatus, Turn
 from slackbot.echoes import Echoes
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable
 from slackbot.leases import AFTER_ALL_SECONDS
-from slackbot.store import Store
+from slackbot.store import Store, Timers
 from slackbot.store.replicas import void
 from tests.databases import Raw
 from tests.fakes import FakeChat
@@ -132,6 +132,25 @@ async def test_a_call_of_the_dead_has_its_time_to_arrive(store: Store, sql: Raw)
     assert await store.take_echoes(9, 0.0) == []
     sql("UPDATE turns SET echoes_at = echoes_at - 2")
     assert await store.take_echoes(9, 0.0) == [(turn.thread, turn.id)]
+
+
+@pytest.mark.parametrize("human", [False, True])
+async def test_nothing_shows_any_more_that_the_agent_works(
+    store: Store, chat: FakeChat, sql: Raw, *, human: bool
+) -> None:
+    """Unless it does, for the next question; and where a human is wanted that is what shows."""
+    turn = await taken_over(store, sql)
+    await accept(store, message(2, thread=1))
+    await store.finish(turn.id, "me")
+    following = await claimed(store, "me")
+    async with looking(store, chat):
+        await asyncio.sleep(0.3)
+        assert not chat.sessions
+    await store.finish(following.id, "me")
+    if human:
+        await store.take_over(turn.thread, "UBEN", Timers())
+    await looked_at(store, chat, sql)
+    assert chat.sessions == [(turn.thread, SessionStatus.ACTIVE)] * (not human)
 
 
 @pytest.mark.parametrize("method", ["find_parts", "delete"])

@@ -8,7 +8,7 @@ from sqlalchemy.orm import aliased
 from slackbot.domain import PartRecord, ThreadKey, TurnKind, TurnState
 from slackbot.store.engine import Database
 from slackbot.store.held import is_held
-from slackbot.store.models import ConversationRow, PartRow, TurnRow, epoch_now
+from slackbot.store.models import ConversationRow, PartRow, TurnRow, epoch_now, is_ordered, is_running
 
 
 class Parts:
@@ -70,12 +70,14 @@ class Parts:
 
     async def take_echoes(self, most: int, again_seconds: float) -> list[tuple[ThreadKey, int]]:
         """At most so many turns that have ended, and into whose thread a dead owner's last calls may have brought
-        something: each with its thread. Until ``echoes_gone`` they come again after ``again_seconds``."""
-        due = TurnRow.echoes_at <= epoch_now()
+        something: each with its thread, in which nobody works. Until ``echoes_gone`` they come again after
+        ``again_seconds``."""
+        due, other = TurnRow.echoes_at <= epoch_now(), aliased(TurnRow)
+        works = exists().where(other.conversation_id == TurnRow.conversation_id, is_running(other), is_ordered(other))
         rows = await self._database.read(
             select(ConversationRow.team_id, ConversationRow.channel_id, ConversationRow.root_ts, TurnRow.id)
             .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
-            .where(due, TurnRow.state.in_([TurnState.DONE.value, TurnState.FAILED.value]))
+            .where(due, TurnRow.state.in_([TurnState.DONE.value, TurnState.FAILED.value]), ~works)
             .order_by(TurnRow.echoes_at)
             .limit(most)
         )

@@ -100,11 +100,21 @@ async def stale(stage: Stage) -> None:
     await _over(stage, question)
 
 
+async def signs(stage: Stage) -> None:
+    """Slack takes its time with the signs that the agent works: they come when it is done."""
+    for method in ("assistant.threads.setStatus", "agents.sessions.setStatus"):
+        stage.slack.faults.add(method=method, delay=LATE_SECONDS)
+    await _over(stage, await stage.ask("/words 12 rate=100", words(12)))
+    await asyncio.sleep(LATE_SECONDS + 2.0)
+    await until(lambda: not stage.signs(), "nothing shows that the agent works", 2 * PATIENCE)
+
+
 async def direct(stage: Stage) -> None:
     """A direct message."""
     await _over(stage, await stage.ask("/words 12 rate=100", words(12), channel=stage.slack.dm("ada")))
 
 
 PLAYS: dict[str, Play] = {
-    play.__name__: play for play in (mention, slow, second, parts, crowded, files, stop, retry, late, stale, direct)
+    play.__name__: play
+    for play in (mention, slow, second, parts, crowded, files, stop, retry, late, stale, signs, direct)
 }

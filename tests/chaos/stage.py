@@ -261,6 +261,8 @@ class Stage:
                 raise Broken(f"{mark}: sent to Noxus {posts[mark]} times with {question.retried} presses of Retry")
             if verdict == "sentence" and self._could_know(taken[mark], question):
                 raise Broken(f"{mark}: Noxus has the question and its whole answer, and the thread a sentence")
+        for sign in self.signs():
+            raise Broken(sign)
         for channel, root in dict.fromkeys((each.channel, each.root) for each in self.questions):
             self._check_thread(channel, root)
         waiting = [state for (state,) in self.sql("SELECT state FROM turns") if state in {"queued", "running"}]
@@ -271,11 +273,14 @@ class Stage:
     def _could_know(self, taken: int, question: Question) -> bool:
         return taken > question.retried and self.noxus.switches.on_disconnect == "continue"
 
+    def signs(self) -> list[str]:
+        """What shows in any thread that the agent works."""
+        threads = dict.fromkeys((each.channel, each.root) for each in self.questions)
+        statuses = [f"the status is still {status!r}" for at in threads if (status := self.slack.status(*at))]
+        working = [at for at in threads if self.slack.session(*at) == SessionStatus.PROCESSING]
+        return statuses + ["the session still shows that the agent works"] * len(working)
+
     def _check_thread(self, channel: str, root: str) -> None:
-        if status := self.slack.status(channel, root):
-            raise Broken(f"the status is still {status!r}")
-        if self.slack.session(channel, root) == SessionStatus.PROCESSING:
-            raise Broken("the session still shows that the agent works")
         by_turn = self.by_turn(channel, root)
         mine = [each for each in self.questions if (each.channel, each.root) == (channel, root)]
         if strays := set(by_turn) - {self.turn_of(each) for each in mine} - {-2}:
@@ -312,8 +317,14 @@ class Stage:
         raise Broken(why)
 
     def is_busy(self) -> bool:
-        """Whether there are questions whose turn has not ended."""
-        return self.waiting() > 0
+        """Whether there are questions whose turn has not ended, or whose thread is still to be put right."""
+        return self.waiting() > 0 or self._echoing()
+
+    def _echoing(self) -> bool:
+        try:
+            return bool(self.sql("SELECT id FROM turns WHERE echoes_at IS NOT NULL"))
+        except Broken:
+            return True
 
     def waiting(self) -> int:
         """How many questions have no end yet; all of them while the database cannot tell."""

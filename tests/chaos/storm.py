@@ -27,7 +27,7 @@ MOST_WAITING = 30
 GENTLE = 10
 """To so many deaths there is one orderly restart."""
 QUIET_SECONDS = 180.0
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 120.0
 
 
 @dataclass
@@ -91,7 +91,7 @@ async def storm(lab: Lab, kind: str, times: int, *, seed: int, pace: float = 3.0
             asking.cancel()
         # What is not as it must be then is counted below.
         with suppress(Broken):
-            await until(lambda: not scene.is_busy(), "the storm is over", QUIET_SECONDS)
+            await until(lambda: not scene.waiting(), "the storm is over", QUIET_SECONDS)
         with suppress(Broken):
             await scene.quiet(SETTLE_SECONDS)
         for bot in scene.bots:

@@ -59,6 +59,6 @@ class Echoes:
             if await self._store.open_handover(thread) is None:
                 await self._chat.set_session(thread, SessionStatus.ACTIVE)
         except ChatError as error:
-            log.warning("echo.unsearched", extra={**ids, "error": str(error)})
+            log.info("echo.unsearched", extra={**ids, "error": str(error)})
             return not isinstance(error, (ChatRateLimited, ChatUnavailable))
         return True

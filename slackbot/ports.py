@@ -101,7 +101,8 @@ class Chat(Protocol):
         """Messages of ours in the thread whose metadata names this turn, by part index."""
 
     async def find_echoes(self, thread: ThreadKey, turn_id: int, recorded: Sequence[PartRecord]) -> list[str]:
-        """Messages of ours in the thread that carry the same part of this turn as a recorded one that stands there."""
+        """Messages of ours in the thread that carry the same part of this ended turn as a recorded one that stands
+        there, or a further one than the last of those."""
 
     async def people(self, team_id: str, user_ids: Collection[str]) -> dict[str, Person]:
         """Who these users are. Unknown ones come back named by their id; never raises for a single user."""

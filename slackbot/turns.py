@@ -36,6 +36,8 @@ class Turns:
         self._agent = tools.agent
         self._owner = tools.owner
         self._answering: dict[int, Answering] = {}
+        self._unrecorded: dict[int, dict[int, PartRecord]] = {}
+        """Parts that the database did not take, by turn."""
         self._closing = asyncio.Event()
         self._interrupted = False
 
@@ -52,6 +54,7 @@ class Turns:
                 try:
                     await self._ask(turn)
                 finally:
+                    self._unrecorded.pop(turn.id, None)
                     self._tools.sessions.ended(turn.thread)
             case TurnKind.RESET:
                 await self._store.bind(turn.id, self._owner, None)
@@ -190,12 +193,15 @@ class Turns:
 
     def _reply(self, turn: Turn, earlier: list[PartRecord]) -> Reply:
         async def record(part: PartRecord) -> None:
+            unrecorded = self._unrecorded.setdefault(turn.id, {})
             try:
                 held = await self._store.record_part(turn.id, self._owner, part)
             except StoreError as error:
+                unrecorded[part.index] = part
                 # The message's metadata tells as much; the answer must not suffer.
                 log.error("part.unrecorded", extra={"turn": turn.id, "part": part.index, "error": str(error)})
             else:
+                unrecorded.pop(part.index, None)
                 if not held:
                     raise TurnLost
 
@@ -256,6 +262,9 @@ class Turns:
         await self._tools.sessions.over(turn.thread)
         for tries in itertools.count(1):
             try:
+                # What is not recorded at the end counts as an echo.
+                for part in self._unrecorded.get(turn.id, {}).values():
+                    await self._store.record_part(turn.id, self._owner, part)
                 if parts is not None:
                     await self._store.drop_parts(turn.id, self._owner, parts)
                 if error is None:

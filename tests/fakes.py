@@ -220,7 +220,8 @@ class FakeChat:
     async def find_echoes(self, thread: ThreadKey, turn_id: int, recorded: Sequence[PartRecord]) -> list[str]:
         kept = {part.index: part.ts for part in recorded if part.ts in self.messages}
         parts = await self.find_parts(thread, turn_id)
-        return [part.ts for part in parts if part.ts != kept.get(part.index, part.ts)]
+        last = max(kept, default=-1)
+        return [part.ts for part in parts if part.ts != kept.get(part.index, part.ts) or 0 <= last < part.index]
 
     async def people(self, team_id: str, user_ids: Collection[str]) -> dict[str, Person]:
         return {

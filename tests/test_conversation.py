@@ -15,6 +15,7 @@ from slackbot.domain import (
     ChannelKind,
     ContextMessage,
     FileOffered,
+    PartRecord,
     RunFinished,
     StartedOver,
     TextDelta,
@@ -343,6 +344,26 @@ async def test_our_own_turn_is_not_run_twice(database_url: str, chat: FakeChat) 
         await bot.idle()
         assert len(agent.asked) == 1
         assert [(body.markdown, body.notice) for body in chat.bodies()] == [("Once.", "")]
+
+
+async def test_a_part_that_could_not_be_recorded_is_at_the_end(database_url: str, chat: FakeChat) -> None:
+    """After a death, what is not recorded counts as a dead process's and is taken away."""
+
+    class Shaky(Store):
+        troubles = 1
+
+        async def record_part(self, turn_id: int, owner: str, part: PartRecord) -> bool:
+            self.troubles -= 1
+            if self.troubles >= 0:
+                raise StoreError("away")
+            return await super().record_part(turn_id, owner, part)
+
+    async with running_bot(database_url, chat, FakeAgent([says("Whole.")]), store_class=Shaky) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.idle()
+        ((ts, shown),) = chat.messages.items()
+        assert shown.part is not None
+        assert await bot.store.parts(shown.part.turn_id) == [PartRecord(0, ts)]
 
 
 async def test_a_short_outage_of_the_database_costs_nothing_visible(database_url: str, chat: FakeChat) -> None:

@@ -83,11 +83,22 @@ async def test_what_stands_once_stays(store: Store, chat: FakeChat, sql: Raw) ->
     gone = await recorded(store, chat, turn, 0, "Deleted")
     await says(chat, turn, 0, "Anew")
     await says(chat, turn, 1, "Not recorded")
+    await recorded(store, chat, turn, 2, "Recorded")
     await chat.post(turn.thread, lambda: Body("Another turn's"), PartRef(turn.id + 1, 0))
     await chat.delete(turn.thread, gone)
     await store.finish(turn.id, "me")
     await looked_at(store, chat, sql)
-    assert chat.texts() == ["Anew", "Not recorded", "Another turn's"]
+    assert chat.texts() == ["Anew", "Not recorded", "Recorded", "Another turn's"]
+
+
+async def test_what_goes_beyond_the_answer_is_taken_away(store: Store, chat: FakeChat, sql: Raw) -> None:
+    """The dead owner may have needed more messages than whoever told the answer anew without having seen them."""
+    turn = await taken_over(store, sql)
+    await recorded(store, chat, turn, 0, "The whole answer")
+    await says(chat, turn, 1, "whole answer")
+    await store.finish(turn.id, "me")
+    await looked_at(store, chat, sql)
+    assert chat.texts() == ["The whole answer"]
 
 
 async def test_nobody_looks_while_the_answer_grows(store: Store, chat: FakeChat, sql: Raw) -> None:

@@ -792,8 +792,9 @@ async def test_find_parts(world: World) -> None:
         PartRecord(1, second, placeholder=True),
     ]
     assert await world.chat.find_parts(thread, 9) == []
-    assert await world.chat.find_echoes(thread, 7, [PartRecord(0, first), PartRecord(1, "1.0")]) == [again]
-    assert await world.chat.find_echoes(thread, 7, [PartRecord(0, again)]) == [first]
+    assert await world.chat.find_echoes(thread, 7, [PartRecord(0, first), PartRecord(1, second)]) == [again]
+    assert await world.chat.find_echoes(thread, 7, [PartRecord(0, again)]) == [first, second]
+    assert await world.chat.find_echoes(thread, 7, [PartRecord(0, "1.0")]) == []
     assert await world.chat.find_echoes(thread, 7, []) == []
 
 

@@ -87,7 +87,8 @@ class Posts:
         found = await self._all_parts(thread, turn_id)
         standing = {(part.index, part.ts) for part in found}
         kept = {part.index: part.ts for part in recorded if (part.index, part.ts) in standing}
-        return [part.ts for part in found if part.ts != kept.get(part.index, part.ts)]
+        last = max(kept, default=-1)
+        return [part.ts for part in found if part.ts != kept.get(part.index, part.ts) or 0 <= last < part.index]
 
     async def _all_parts(self, thread: ThreadKey, turn_id: int) -> list[PartRecord]:
         me = self._installations.find(thread.team_id).identity

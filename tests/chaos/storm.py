@@ -27,7 +27,7 @@ MOST_WAITING = 30
 GENTLE = 10
 """To so many deaths there is one orderly restart."""
 QUIET_SECONDS = 180.0
-SETTLE_SECONDS = 120.0
+SETTLE_SECONDS = 600.0
 
 
 @dataclass

@@ -57,7 +57,7 @@ class Echoes:
                 log.warning("echo.removed", extra={**ids, "ts": ts})
             await self._chat.set_status(thread, "")
             if await self._store.open_handover(thread) is None:
-                await self._chat.set_session(thread, SessionStatus.ACTIVE)
+                return await self._chat.set_session(thread, SessionStatus.ACTIVE) is not None
         except ChatError as error:
             log.info("echo.unsearched", extra={**ids, "error": str(error)})
             return not isinstance(error, (ChatRateLimited, ChatUnavailable))

@@ -78,9 +78,9 @@ class Chat(Protocol):
     async def permalink(self, message: MessageRef, team_id: str) -> str:
         """The address of a message; empty when Slack does not tell."""
 
-    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> bool:
-        """Show the state of the agent's session where the app has Slack's agent feature; elsewhere, or when there is
-        no slot just now for telling that it works, nothing happens: then False. Never raises."""
+    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> bool | None:
+        """Show the state of the agent's session. False where the app does not have Slack's agent feature; None when
+        Slack did not take it this time. Never raises."""
 
     async def look_up_file(self, team_id: str, file_id: str) -> SlackFile:
         """What Slack says of a file now; waits a few seconds for one that is still being scanned.

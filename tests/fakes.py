@@ -160,7 +160,9 @@ class FakeChat:
     async def permalink(self, message: MessageRef, team_id: str) -> str:
         return f"https://slack.test/archives/{message.channel_id}/p{message.ts.replace('.', '')}"
 
-    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> bool:
+    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> bool | None:
+        if self.fail("set_session", len(self.sessions)):
+            return None
         self.sessions.append((thread, status))
         return self.has_sessions
 

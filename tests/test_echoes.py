@@ -178,18 +178,23 @@ async def test_slack_may_refuse(store: Store, chat: FakeChat, sql: Raw, method: 
     assert chat.texts() == ["Answer 1", "Echo 1", "Answer 2"]
 
 
+@pytest.mark.parametrize("method", ["find_parts", "set_session"])
 @pytest.mark.parametrize("error", [ChatUnavailable("503"), ChatRateLimited("ratelimited", retry_after=30)])
-async def test_slack_may_be_away(store: Store, chat: FakeChat, sql: Raw, error: ChatError) -> None:
-    """Then it is asked again in a minute."""
+async def test_slack_may_be_away(store: Store, chat: FakeChat, sql: Raw, error: ChatError, method: str) -> None:
+    """Then it is asked again in a minute, for an hour."""
     turn = await taken_over(store, sql)
     await recorded(store, chat, turn, 0, "First")
     await says(chat, turn, 0, "An echo")
     await store.finish(turn.id, "me")
     refused = iter([error])
-    chat.fail = lambda method, _number: next(refused, None) if method == "find_parts" else None
+    chat.fail = lambda called, _number: next(refused, None) if called == method else None
     async with looking(store, chat):
         await asyncio.sleep(0.3)
-    assert chat.texts() == ["First", "An echo"]
-    sql("UPDATE turns SET echoes_at = echoes_at - 60")
+    assert chat.texts().count("An echo") == (method == "find_parts")
+    assert not chat.sessions
+    sql("UPDATE turns SET echoes_at = echoes_at - 60, finished_at = finished_at - 3601")
+    assert await store.take_echoes(9, 0.0) == []
+    sql("UPDATE turns SET finished_at = finished_at + 3601")
     await looked_at(store, chat, sql)
     assert chat.texts() == ["First"]
+    assert len(chat.sessions) == 1

@@ -42,6 +42,7 @@ MARK_PATIENCE: Final = 3.0
 UNMARK_PATIENCE: Final = 65.0
 """A mark that would stay for ever is worth the wait for a whole new window of slots."""
 STATUS = "assistant.threads.setStatus"
+SESSION = "agents.sessions.setStatus"
 WAITING: Final = "hourglass_flowing_sand"
 """The reaction on a message that waits for its turn."""
 _NEVER: Final = frozenset(
@@ -152,8 +153,8 @@ class SlackChat:
         question = place(thread) | {"user": user_id, "text": gist, "blocks": blocks}
         await self._call(thread.team_id, "chat.postEphemeral", question, patience=POST_PATIENCE)
 
-    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> bool:
-        """Show the state of the agent's session, where the app has Slack's agent feature.
+    async def set_session(self, thread: ThreadKey, status: SessionStatus) -> bool | None:
+        """Show the state of the agent's session, where the app has Slack's agent feature; see ``Chat.set_session``.
 
         https://docs.slack.dev/reference/methods/agents.sessions.setStatus
         """
@@ -162,7 +163,8 @@ class SlackChat:
         wanted = {"channel_id": thread.channel_id, "thread_ts": thread.root_ts, "status": status.value}
         # Whoever waits to hear that the agent works hears its answer sooner; that it is done must not be missed.
         patience = 0.0 if status is SessionStatus.PROCESSING else UNMARK_PATIENCE
-        return bool(await self._try(thread, "agents.sessions.setStatus", wanted, patience=patience))
+        shown = await self._try(thread, SESSION, wanted, patience=patience)
+        return None if not shown and not self._refused.get((thread.team_id, SESSION)) else bool(shown)
 
     async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "", caption: str = "") -> None:
         """Share a file in the thread and wait until it stands there."""

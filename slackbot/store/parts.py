@@ -5,10 +5,13 @@ from __future__ import annotations
 from sqlalchemy import delete, exists, literal, select, update
 from sqlalchemy.orm import aliased
 
-from slackbot.domain import PartRecord, ThreadKey, TurnKind, TurnState
+from slackbot.domain import PartRecord, ThreadKey, TurnKind
 from slackbot.store.engine import Database
 from slackbot.store.held import is_held
 from slackbot.store.models import ConversationRow, PartRow, TurnRow, epoch_now, is_ordered, is_running
+
+ECHO_SECONDS = 3_600.0
+"""What cannot be put right for so long stays as it is."""
 
 
 class Parts:
@@ -77,7 +80,7 @@ class Parts:
         rows = await self._database.read(
             select(ConversationRow.team_id, ConversationRow.channel_id, ConversationRow.root_ts, TurnRow.id)
             .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
-            .where(due, TurnRow.state.in_([TurnState.DONE.value, TurnState.FAILED.value]), ~works)
+            .where(due, TurnRow.finished_at > epoch_now() - ECHO_SECONDS, ~works)
             .order_by(TurnRow.echoes_at)
             .limit(most)
         )

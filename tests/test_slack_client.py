@@ -495,7 +495,7 @@ async def test_no_slot_for_a_session(world: World) -> None:
     thread = await world.thread()
     for _ in range(50):
         assert await world.chat.set_session(thread, SessionStatus.PROCESSING)
-    assert not await world.chat.set_session(thread, SessionStatus.PROCESSING)
+    assert await world.chat.set_session(thread, SessionStatus.PROCESSING) is None
     assert await world.chat.set_session(thread, SessionStatus.ACTIVE)
     assert world.slack.session(thread.channel_id, thread.root_ts) == SessionStatus.ACTIVE
 
@@ -506,7 +506,7 @@ async def test_an_app_without_sessions(world: World, error: str) -> None:
     thread = await world.thread()
     world.slack.faults.add(method="agents.sessions.setStatus", error=error, times=None)
     for _ in range(3):
-        assert not await world.chat.set_session(thread, SessionStatus.SUSPENDED)
+        assert await world.chat.set_session(thread, SessionStatus.SUSPENDED) is False
     assert world.calls("agents.sessions.setStatus") == 1
     world.clock.time += 3_601
     await world.chat.set_session(thread, SessionStatus.SUSPENDED)

@@ -293,6 +293,9 @@ class Turns:
             found = []
         for part in found:
             if part.index >= 0 and part.index not in parts:
+                if any(part.ts < known.ts for known in parts.values() if 0 <= known.index < part.index):
+                    # What comes before it was posted anew by somebody who had not seen it: so is this.
+                    continue
                 await self._store.record_part(turn.id, self._owner, part)
             known = parts.setdefault(part.index, part)
             parts[part.index] = replace(known, chars=part.chars if known.ts == part.ts else 0)

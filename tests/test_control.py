@@ -13,6 +13,7 @@ import pytest
 from slackbot import turns
 from slackbot.domain import (
     AgentEvent,
+    Body,
     Button,
     ChannelKind,
     ContextMessage,
@@ -22,6 +23,7 @@ from slackbot.domain import (
     MessageDeleted,
     MessageEdited,
     PartRecord,
+    PartRef,
     Person,
     SessionStopped,
     TextDelta,
@@ -35,7 +37,7 @@ from slackbot.routing import DmMode, Rules
 from slackbot.store import Pressed
 from tests.databases import Raw
 from tests.fakes import FakeAgent, FakeChat, Step
-from tests.middle import Bot, running_bot, says
+from tests.middle import OWNER, Bot, running_bot, says
 
 LONG: list[Step] = [*says("Half of "), 60.0, TextDelta("b", "never said")]
 
@@ -233,6 +235,23 @@ async def test_stopped_before_the_next_process_caught_up(database_url: str, chat
         shown = [(body.markdown, body.notice) for body in chat.bodies()]
     assert shown == [("Half of ", ""), ("", "Stopped by Ada.")]
     assert len(agent.asked) == 1
+
+
+async def test_a_part_that_stands_above_the_one_before_it_is_told_anew(database_url: str, chat: FakeChat) -> None:
+    """One process died before it recorded a second part, and the next one posted the first anew without a look."""
+    agent = FakeAgent([LONG], became=says("Half of it. " + "And so on. " * 1_000))
+    async with dying_bot(database_url, chat, agent) as bot:
+        await half_an_answer(bot, chat)
+        (shown,) = chat.messages.values()
+        assert shown.part is not None
+        turn_id = shown.part.turn_id
+        await chat.post(shown.thread, lambda: Body("And so on."), PartRef(turn_id, 1))
+        anew = await chat.post(shown.thread, lambda: Body("Half of "), PartRef(turn_id, 0))
+        assert await bot.store.record_part(turn_id, OWNER, PartRecord(0, anew))
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.idle()
+        first, second = await bot.store.parts(turn_id)
+        assert anew == first.ts < second.ts
 
 
 async def test_the_process_ends_while_the_name_of_who_stopped_is_looked_up(database_url: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import NoReturn
 
-from slackbot.domain import SessionStatus, ThreadKey
+from slackbot.domain import PartRecord, SessionStatus, ThreadKey
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable
 from slackbot.ports import Chat
 from slackbot.store import Store, StoreError
@@ -16,9 +17,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
 PAUSE = 2.0
 """Between two threads: most of what may be read is for the answers."""
-AT_ONCE = 5
-AGAIN_SECONDS = 60.0
-"""Longer than ``AT_ONCE`` take; after that somebody else looks, as whoever took them may have died."""
+AGAIN_SECONDS = 120.0
+"""Then somebody else looks, as whoever took the turn may have died, or Slack may take what it did not take before."""
 
 
 class Echoes:
@@ -39,26 +39,56 @@ class Echoes:
     async def run(self) -> NoReturn:
         """Work until cancelled."""
         while True:
+            pause = self._look
             try:
-                for thread, turn_id in await self._store.take_echoes(AT_ONCE, AGAIN_SECONDS):
-                    if await self._are_gone(thread, turn_id):
-                        await self._store.echoes_gone(turn_id)
-                    await asyncio.sleep(self._pause)
+                if found := await self._store.take_echo(AGAIN_SECONDS):
+                    pause = self._pause
+                    if await self._are_gone(*found):
+                        await self._store.echoes_gone(found[1])
             except StoreError as error:
                 log.warning("echoes.unsearched", extra={"error": str(error)})
-            await asyncio.sleep(self._look)
+            except Exception as error:  # noqa: BLE001 - an echo is not worth the process
+                log.error("echoes.broke", extra={"error": type(error).__name__})
+            await asyncio.sleep(pause)
 
     async def _are_gone(self, thread: ThreadKey, turn_id: int) -> bool:
-        """Take them away; False when Slack is to be asked again."""
+        """Take them away; False when there is to be another look."""
         ids = {"turn": turn_id, "slack_thread": str(thread)}
         try:
-            for ts in await self._chat.find_echoes(thread, turn_id, await self._store.parts(turn_id)):
-                await self._chat.delete(thread, ts)
-                log.warning("echo.removed", extra={**ids, "ts": ts})
-            await self._chat.set_status(thread, "")
-            if await self._store.open_handover(thread) is None:
-                return await self._chat.set_session(thread, SessionStatus.ACTIVE) is not None
+            standing = await self._chat.find_all_parts(thread, turn_id)
+            while True:
+                # Only now, and again each time: somebody may have asked or pressed Retry meanwhile, and whoever works
+                # has posted what is not recorded yet.
+                recorded = await self._store.settled_parts(turn_id)
+                if recorded is None:
+                    return False
+                if not (found := echoes(standing, recorded)):
+                    break
+                await self._chat.delete(thread, found[0].ts)
+                log.warning("echo.removed", extra={**ids, "ts": found[0].ts})
+                standing.remove(found[0])
         except ChatError as error:
             log.info("echo.unsearched", extra={**ids, "error": str(error)})
             return not isinstance(error, (ChatRateLimited, ChatUnavailable))
+        await self._chat.set_status(thread, "")
+        if await self._store.open_handover(thread) is None:
+            return await self._chat.set_session(thread, SessionStatus.ACTIVE) is not None
         return True
+
+
+def echoes(standing: Sequence[PartRecord], recorded: Sequence[PartRecord]) -> list[PartRecord]:
+    """Of the messages that stand in a thread those that repeat a recorded one, or go beyond the last of an answer.
+
+    Words never go for the sake of a sentence of ours that took their place.
+    """
+    there = {part.ts for part in standing}
+    kept = {part.index: part for part in recorded if part.ts in there}
+    last = kept[max(kept)] if kept else None
+    found = []
+    for part in standing:
+        instead = kept.get(part.index)
+        if instead is None and last is not None and 0 <= last.index < part.index:
+            instead = last
+        if instead is not None and instead.ts != part.ts and (part.placeholder or not instead.placeholder):
+            found.append(part)
+    return found

@@ -10,9 +10,9 @@ from typing import Final
 from slackbot.errors import SlackbotError
 
 CALL_SECONDS: Final = 15.0
+"""No call to Slack takes longer, from first to last byte."""
 AFTER_ALL_SECONDS: Final = CALL_SECONDS + 1.0
 """So long after its death a call that a process made has arrived, or never does."""
-"""No call to Slack takes longer, from first to last byte."""
 
 
 def now() -> float:

@@ -100,9 +100,8 @@ class Chat(Protocol):
     async def find_parts(self, thread: ThreadKey, turn_id: int) -> list[PartRecord]:
         """Messages of ours in the thread whose metadata names this turn, by part index."""
 
-    async def find_echoes(self, thread: ThreadKey, turn_id: int, recorded: Sequence[PartRecord]) -> list[str]:
-        """Messages of ours in the thread that carry the same part of this ended turn as a recorded one that stands
-        there, or a further one than the last of those."""
+    async def find_all_parts(self, thread: ThreadKey, turn_id: int) -> list[PartRecord]:
+        """The same with all messages that carry one part."""
 
     async def people(self, team_id: str, user_ids: Collection[str]) -> dict[str, Person]:
         """Who these users are. Unknown ones come back named by their id; never raises for a single user."""

@@ -118,10 +118,8 @@ class Turns:
                 self._tools.reply.tidying.later(turn.thread, part.ts, None, turn.id, turn.attempt)
         if parts and (turn.submitted or turn.attempt > 1):
             # And may have died with an edit on its way.
-            again = body if edited else None
-            self._tools.reply.tidying.again(
-                turn.thread, parts[-1].ts, again, turn.id, turn.attempt, seconds=AFTER_ALL_SECONDS
-            )
+            ts, again = (placeholder.ts, body) if placeholder and edited else (parts[-1].ts, None)
+            self._tools.reply.tidying.again(turn.thread, ts, again, turn.id, turn.attempt, seconds=AFTER_ALL_SECONDS)
 
     # --- sentences of ours ---
 
@@ -149,6 +147,8 @@ class Turns:
             await self._record_end(turn, None)
             return
         if turn.shown:
+            # What is not recorded at the end counts as an echo.
+            await self._earlier(turn)
             await self._settle(turn, conversation_id, turn.ending or STOPPED)
             return
         if turn.submitted and turn.stopped_by:
@@ -298,5 +298,8 @@ class Turns:
                     continue
                 await self._store.record_part(turn.id, self._owner, part)
             known = parts.setdefault(part.index, part)
-            parts[part.index] = replace(known, chars=part.chars if known.ts == part.ts else 0)
+            same = known.ts == part.ts
+            # Its record may have missed that words came.
+            placeholder = known.placeholder and (part.placeholder or not same)
+            parts[part.index] = replace(known, chars=part.chars if same else 0, placeholder=placeholder)
         return [parts[index] for index in sorted(parts)]

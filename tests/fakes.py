@@ -219,11 +219,8 @@ class FakeChat:
             if shown.part is not None and shown.part.turn_id == turn_id and shown.thread == thread
         ]
 
-    async def find_echoes(self, thread: ThreadKey, turn_id: int, recorded: Sequence[PartRecord]) -> list[str]:
-        kept = {part.index: part.ts for part in recorded if part.ts in self.messages}
-        parts = await self.find_parts(thread, turn_id)
-        last = max(kept, default=-1)
-        return [part.ts for part in parts if part.ts != kept.get(part.index, part.ts) or 0 <= last < part.index]
+    async def find_all_parts(self, thread: ThreadKey, turn_id: int) -> list[PartRecord]:
+        return await self.find_parts(thread, turn_id)
 
     async def people(self, team_id: str, user_ids: Collection[str]) -> dict[str, Person]:
         return {

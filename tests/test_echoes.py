@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from slackbot.domain import Body, PartRecord, PartRef, SessionStatus, Turn
-from slackbot.echoes import Echoes
+from slackbot.domain import Body, PartRecord, PartRef, SessionStatus, ThreadKey, Turn
+from slackbot.echoes import Echoes, echoes
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable
 from slackbot.leases import AFTER_ALL_SECONDS
 from slackbot.store import Store, Timers
@@ -124,15 +124,14 @@ async def test_who_was_in_work_at_a_death_is_looked_at_once(store: Store, sql: R
     await accept(store, message(3))
     for other in [turn, *await drain(store)]:
         await store.finish(other.id, "me")
-    assert await store.take_echoes(0, 60.0) == []
-    assert await store.take_echoes(9, 0.0) == [(turn.thread, turn.id)]
-    taken = await asyncio.gather(*(store.take_echoes(9, 60.0) for _ in range(4)))
-    assert sorted(taken, key=len) == [[], [], [], [(turn.thread, turn.id)]]
+    assert await store.take_echo(0.0) == (turn.thread, turn.id)
+    taken = await asyncio.gather(*(store.take_echo(60.0) for _ in range(4)))
+    assert [found for found in taken if found] == [(turn.thread, turn.id)]
     sql("UPDATE turns SET echoes_at = echoes_at - 60")
-    assert await store.take_echoes(9, 60.0) == [(turn.thread, turn.id)]
+    assert await store.take_echo(60.0) == (turn.thread, turn.id)
     sql("UPDATE turns SET echoes_at = echoes_at - 60")
     await store.echoes_gone(turn.id)
-    assert await store.take_echoes(9, 60.0) == []
+    assert await store.take_echo(60.0) is None
 
 
 async def test_a_call_of_the_dead_has_its_time_to_arrive(store: Store, sql: Raw) -> None:
@@ -140,9 +139,65 @@ async def test_a_call_of_the_dead_has_its_time_to_arrive(store: Store, sql: Raw)
     turn = await taken_over(store, sql)
     await store.finish(turn.id, "me")
     sql("UPDATE turns SET echoes_at = echoes_at + 2")
-    assert await store.take_echoes(9, 0.0) == []
+    assert await store.take_echo(0.0) is None
     sql("UPDATE turns SET echoes_at = echoes_at - 2")
-    assert await store.take_echoes(9, 0.0) == [(turn.thread, turn.id)]
+    assert await store.take_echo(0.0) == (turn.thread, turn.id)
+
+
+async def test_who_begins_while_others_look_loses_nothing(store: Store, sql: Raw) -> None:
+    """A message of a turn that was tried again, or whose thread has the next question, may not be recorded yet."""
+
+    class Busy(FakeChat):
+        async def find_all_parts(self, thread: ThreadKey, turn_id: int) -> list[PartRecord]:
+            found = await super().find_all_parts(thread, turn_id)
+            if len(chat.texts()) == 2:
+                await store.retry(turn_id, "T1", "C1", "U1")
+                again.append(await claimed(store, "me"))
+                await says(chat, turn, 1, "More")
+                found = await super().find_all_parts(thread, turn_id)
+            return found
+
+    chat, again = Busy(latency=0.0), list[Turn]()
+    turn = await taken_over(store, sql)
+    await recorded(store, chat, turn, 0, "First")
+    await says(chat, turn, 0, "An echo")
+    await store.fail(turn.id, "me", "boom")
+    async with looking(store, chat):
+        async with asyncio.timeout(5.0):
+            while not again:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert chat.texts() == ["First", "An echo", "More"]
+    await recorded(store, chat, turn, 1, "More, recorded")
+    await store.finish(turn.id, "me")
+    sql("UPDATE turns SET echoes_at = echoes_at - 120")
+    await looked_at(store, chat, sql)
+    assert chat.texts() == ["First", "More, recorded"]
+
+
+@pytest.mark.parametrize(
+    ("standing", "recorded", "found"),
+    [
+        ([(0, "1", False)], [], []),
+        ([(0, "1", False), (0, "2", False)], [(0, "2", False)], ["1"]),
+        ([(0, "1", False), (0, "2", False)], [(0, "3", False)], []),
+        ([(0, "1", False), (1, "2", False)], [(0, "1", False)], ["2"]),
+        ([(0, "1", False), (1, "2", False), (2, "3", False)], [(0, "1", False), (2, "3", False)], []),
+        # A sentence of ours came where nobody had seen the second part.
+        ([(0, "1", False), (1, "2", False), (1, "3", True)], [(0, "1", False), (1, "3", True)], []),
+        ([(0, "1", False), (1, "2", True), (1, "3", True)], [(0, "1", False), (1, "3", True)], ["2"]),
+        ([(0, "1", True), (1, "2", False)], [(0, "1", True)], []),
+        # Notes about files.
+        ([(-1, "1", True), (-1, "2", True), (0, "3", False)], [(-1, "1", True), (0, "3", False)], ["2"]),
+        ([(-2, "1", True), (-1, "2", True)], [(-2, "1", True)], []),
+    ],
+)
+def test_what_is_an_echo(
+    standing: list[tuple[int, str, bool]], recorded: list[tuple[int, str, bool]], found: list[str]
+) -> None:
+    """What repeats a recorded message or goes beyond the last; no words for the sake of a sentence."""
+    parts = [PartRecord(index, ts, placeholder) for index, ts, placeholder in standing]
+    assert [part.ts for part in echoes(parts, [PartRecord(*each) for each in recorded])] == found
 
 
 @pytest.mark.parametrize("human", [False, True])
@@ -192,8 +247,8 @@ async def test_slack_may_be_away(store: Store, chat: FakeChat, sql: Raw, error: 
         await asyncio.sleep(0.3)
     assert chat.texts().count("An echo") == (method == "find_parts")
     assert not chat.sessions
-    sql("UPDATE turns SET echoes_at = echoes_at - 60, finished_at = finished_at - 3601")
-    assert await store.take_echoes(9, 0.0) == []
+    sql("UPDATE turns SET echoes_at = echoes_at - 120, finished_at = finished_at - 3601")
+    assert await store.take_echo(0.0) is None
     sql("UPDATE turns SET finished_at = finished_at + 3601")
     await looked_at(store, chat, sql)
     assert chat.texts() == ["First"]

@@ -792,10 +792,7 @@ async def test_find_parts(world: World) -> None:
         PartRecord(1, second, placeholder=True),
     ]
     assert await world.chat.find_parts(thread, 9) == []
-    assert await world.chat.find_echoes(thread, 7, [PartRecord(0, first), PartRecord(1, second)]) == [again]
-    assert await world.chat.find_echoes(thread, 7, [PartRecord(0, again)]) == [first, second]
-    assert await world.chat.find_echoes(thread, 7, [PartRecord(0, "1.0")]) == []
-    assert await world.chat.find_echoes(thread, 7, []) == []
+    assert [part.ts for part in await world.chat.find_all_parts(thread, 7)] == [first, again, second]
 
 
 async def test_endless_threads_are_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from slackbot.domain import (
     SlackFile,
     ThreadKey,
 )
-from slackbot.errors import ChatError, ChatUnavailable, MessageGone
+from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable, MessageGone
 from slackbot.sharing import Sharing
 from slackbot.slack.blocks import build_question, escape
 from slackbot.slack.calls import POST_PATIENCE, READ_PATIENCE, Calls
@@ -42,7 +42,6 @@ MARK_PATIENCE: Final = 3.0
 UNMARK_PATIENCE: Final = 65.0
 """A mark that would stay for ever is worth the wait for a whole new window of slots."""
 STATUS = "assistant.threads.setStatus"
-SESSION = "agents.sessions.setStatus"
 WAITING: Final = "hourglass_flowing_sand"
 """The reaction on a message that waits for its turn."""
 _NEVER: Final = frozenset(
@@ -104,18 +103,21 @@ class SlackChat:
         if not thread.root_ts:
             return False
         wanted = {"channel_id": thread.channel_id, "thread_ts": thread.root_ts, "status": status}
-        return bool(await self._try(thread, STATUS, wanted, patience=0.0))
+        return await self._attempt(thread, STATUS, wanted, patience=0.0) is None
 
     async def mark_waiting(self, thread: ThreadKey, ts: str) -> bool | None:
         """Put the mark on; False where that is not possible, for whatever reason, None where Slack did not say.
 
         https://docs.slack.dev/reference/methods/reactions.add
         """
-        return await self._try(thread, "reactions.add", _mark(thread, ts), patience=MARK_PATIENCE)
+        error = await self._attempt(thread, "reactions.add", _mark(thread, ts), patience=MARK_PATIENCE)
+        if isinstance(error, ChatUnavailable) and not isinstance(error, NotSent):
+            return None
+        return error is None
 
     async def unmark_waiting(self, thread: ThreadKey, ts: str) -> bool:
         """Take the mark off; False where that is not possible, for whatever reason, or where there is none (yet)."""
-        return bool(await self._try(thread, "reactions.remove", _mark(thread, ts), patience=UNMARK_PATIENCE))
+        return await self._attempt(thread, "reactions.remove", _mark(thread, ts), patience=UNMARK_PATIENCE) is None
 
     async def post(self, thread: ThreadKey, body: Callable[[], Body], part: PartRef | None = None) -> str:
         """Post into the thread; see ``Chat.post``. What Slack will not show as blocks goes out as plain text."""
@@ -163,30 +165,29 @@ class SlackChat:
         wanted = {"channel_id": thread.channel_id, "thread_ts": thread.root_ts, "status": status.value}
         # Whoever waits to hear that the agent works hears its answer sooner; that it is done must not be missed.
         patience = 0.0 if status is SessionStatus.PROCESSING else UNMARK_PATIENCE
-        shown = await self._try(thread, SESSION, wanted, patience=patience)
-        return None if not shown and not self._refused.get((thread.team_id, SESSION)) else bool(shown)
+        error = await self._attempt(thread, "agents.sessions.setStatus", wanted, patience=patience)
+        return None if isinstance(error, (ChatRateLimited, ChatUnavailable)) else error is None
 
     async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "", caption: str = "") -> None:
         """Share a file in the thread and wait until it stands there."""
         await self._uploads.share(thread, file, alt, escape(caption))
 
-    async def _try(
+    async def _attempt(
         self, thread: ThreadKey, method: str, arguments: Mapping[str, Any], *, patience: float
-    ) -> bool | None:
-        """Make a call that nothing depends on; whether it went well, None where nobody knows. A team that never allows
-        it is asked rarely."""
-        if self._refused.get((thread.team_id, method)):
-            return False
+    ) -> ChatError | None:
+        """Make a call that nothing depends on; returns what went wrong. A team that never allows it is asked rarely."""
+        if never := self._refused.get((thread.team_id, method)):
+            return ChatError(f"{method}: {never}", slack_error=never)
         try:
             await self._call(thread.team_id, method, arguments, patience=patience)
         except ChatError as error:
             if error.slack_error in _NO_CHANGE:
-                return error.slack_error != _NOT_YET
+                return error if error.slack_error == _NOT_YET else None
             log.info("courtesy.refused", extra={"where": str(thread), "error": str(error)})
             if error.slack_error in _NEVER:
                 self._refused.put((thread.team_id, method), error.slack_error, REFUSED_SECONDS)
-            return None if isinstance(error, ChatUnavailable) and not isinstance(error, NotSent) else False
-        return True
+            return error
+        return None
 
     # --- reading ---
 
@@ -201,9 +202,9 @@ class SlackChat:
         """Parts of the turn's reply that stand in the thread."""
         return await self._posts.find_parts(thread, turn_id)
 
-    async def find_echoes(self, thread: ThreadKey, turn_id: int, recorded: Sequence[PartRecord]) -> list[str]:
-        """What stands twice; see ``Chat.find_echoes``."""
-        return await self._posts.find_echoes(thread, turn_id, recorded)
+    async def find_all_parts(self, thread: ThreadKey, turn_id: int) -> list[PartRecord]:
+        """The same with all that carry one part."""
+        return await self._posts.find_all_parts(thread, turn_id)
 
     async def people(self, team_id: str, user_ids: Collection[str]) -> dict[str, Person]:
         """Who these users are."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -79,18 +79,11 @@ class Posts:
     async def find_parts(self, thread: ThreadKey, turn_id: int) -> list[PartRecord]:
         """Parts of the turn's reply that stand in the thread."""
         # Of two messages for one part the older one counts.
-        by_index = {part.index: part for part in reversed(await self._all_parts(thread, turn_id))}
+        by_index = {part.index: part for part in reversed(await self.find_all_parts(thread, turn_id))}
         return [by_index[index] for index in sorted(by_index)]
 
-    async def find_echoes(self, thread: ThreadKey, turn_id: int, recorded: Sequence[PartRecord]) -> list[str]:
-        """What stands twice; see ``Chat.find_echoes``."""
-        found = await self._all_parts(thread, turn_id)
-        standing = {(part.index, part.ts) for part in found}
-        kept = {part.index: part.ts for part in recorded if (part.index, part.ts) in standing}
-        last = max(kept, default=-1)
-        return [part.ts for part in found if part.ts != kept.get(part.index, part.ts) or 0 <= last < part.index]
-
-    async def _all_parts(self, thread: ThreadKey, turn_id: int) -> list[PartRecord]:
+    async def find_all_parts(self, thread: ThreadKey, turn_id: int) -> list[PartRecord]:
+        """The same with all that carry one part, in their order in the thread."""
         me = self._installations.find(thread.team_id).identity
         messages = await self._calls.messages(thread, {"include_all_metadata": True})
         return [part for message in messages if (part := part_of(message, turn_id, me))]

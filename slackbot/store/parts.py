@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, exists, literal, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, literal, select, update
 from sqlalchemy.orm import aliased
 
-from slackbot.domain import PartRecord, ThreadKey, TurnKind
+from slackbot.domain import PartRecord, ThreadKey, TurnKind, TurnState
 from slackbot.store.engine import Database
 from slackbot.store.held import is_held
 from slackbot.store.models import ConversationRow, PartRow, TurnRow, epoch_now, is_ordered, is_running
@@ -71,25 +71,32 @@ class Parts:
         )
         return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts, row.id, row.attempt) for row in rows]
 
-    async def take_echoes(self, most: int, again_seconds: float) -> list[tuple[ThreadKey, int]]:
-        """At most so many turns that have ended, and into whose thread a dead owner's last calls may have brought
-        something: each with its thread, in which nobody works. Until ``echoes_gone`` they come again after
-        ``again_seconds``."""
-        due, other = TurnRow.echoes_at <= epoch_now(), aliased(TurnRow)
-        works = exists().where(other.conversation_id == TurnRow.conversation_id, is_running(other), is_ordered(other))
+    async def take_echo(self, again_seconds: float) -> tuple[ThreadKey, int] | None:
+        """A turn that has ended, and into whose thread a dead owner's last calls may have brought something, with that
+        thread, in which nobody works. Until ``echoes_gone`` it comes again after ``again_seconds``."""
+        due = TurnRow.echoes_at <= epoch_now()
         rows = await self._database.read(
             select(ConversationRow.team_id, ConversationRow.channel_id, ConversationRow.root_ts, TurnRow.id)
             .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
-            .where(due, TurnRow.finished_at > epoch_now() - ECHO_SECONDS, ~works)
+            .where(due, TurnRow.finished_at > epoch_now() - ECHO_SECONDS, _rests())
             .order_by(TurnRow.echoes_at)
-            .limit(most)
+            .limit(1)
         )
-        ids = [row.id for row in rows]
-        if not ids:
-            return []
-        later = update(TurnRow).where(TurnRow.id.in_(ids), due).values(echoes_at=epoch_now() + again_seconds)
-        ours = {row.id for row in await self._database.write(later.returning(TurnRow.id))}
-        return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.id) for row in rows if row.id in ours]
+        for row in rows:
+            later = update(TurnRow).where(TurnRow.id == row.id, due).values(echoes_at=epoch_now() + again_seconds)
+            if await self._database.write(later.returning(TurnRow.id)):
+                return ThreadKey(row.team_id, row.channel_id, row.root_ts), row.id
+        return None
+
+    async def settled_parts(self, turn_id: int) -> list[PartRecord] | None:
+        """The parts of a reply that has ended, in a thread in which nobody works; else None."""
+        rows = await self._database.read(
+            select(PartRow.index, PartRow.ts, PartRow.placeholder)
+            .select_from(TurnRow)
+            .outerjoin(PartRow, PartRow.turn_id == TurnRow.id)
+            .where(TurnRow.id == turn_id, _rests())
+        )
+        return [PartRecord(*part) for part in rows if part.ts is not None] if rows else None
 
     async def echoes_gone(self, turn_id: int) -> None:
         """Nothing is to be looked for any more."""
@@ -122,3 +129,10 @@ class Parts:
         """Forget the parts from ``from_index`` on, if the turn is still the owner's."""
         held = exists().where(is_held(turn_id, owner))
         await self._database.write(delete(PartRow).where(PartRow.turn_id == turn_id, PartRow.index >= from_index, held))
+
+
+def _rests() -> ColumnElement[bool]:
+    """The turn has ended, and its thread has no other that runs."""
+    other = aliased(TurnRow)
+    works = exists().where(other.conversation_id == TurnRow.conversation_id, is_running(other), is_ordered(other))
+    return and_(TurnRow.state.in_([TurnState.DONE.value, TurnState.FAILED.value]), ~works)

@@ -63,7 +63,7 @@ def void(connection: Connection, owners: Collection[str] | None = None) -> None:
 
     Calls to Slack that a dead owner may have in flight are not waited out, although they can arrive up to
     ``CALL_SECONDS`` later: waiting would delay every takeover, which is to take less than 3 s, by several times as
-    much. What they spoil is put right afterwards: a newer edit is made again, a message that came twice goes.
+    much. What they spoil of answers is put right afterwards: the last edit is made again, what stands twice goes.
     """
 
     def theirs(row: type[HandoverRow | TurnRow]) -> ColumnElement[bool]:

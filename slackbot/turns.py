@@ -116,7 +116,7 @@ class Turns:
             if not part.placeholder:
                 # Whoever wrote it may not have lived to take Stop and the last step off.
                 self._tools.reply.tidying.later(turn.thread, part.ts, None, turn.id, turn.attempt)
-        if parts and (turn.submitted or turn.attempt > 1):
+        if parts and turn.echoes:
             # And may have died with an edit on its way.
             ts, again = (placeholder.ts, body) if placeholder and edited else (parts[-1].ts, None)
             self._tools.reply.tidying.again(turn.thread, ts, again, turn.id, turn.attempt, seconds=AFTER_ALL_SECONDS)
@@ -213,6 +213,7 @@ class Turns:
             earlier=earlier,
             attempt=turn.attempt,
             resumed=turn.submitted,
+            echoes=turn.echoes,
         )
 
     def _notes(self, turn: Turn, found: list[PartRecord]) -> Notes:

@@ -44,14 +44,14 @@ LONG: list[Step] = [*says("Half of "), 60.0, TextDelta("b", "never said")]
 
 @asynccontextmanager
 async def dying_bot(database_url: str, chat: FakeChat, agent: FakeAgent) -> AsyncIterator[Bot]:
-    """A bot whose process dies at the end of the block, and whose leases run out with it."""
+    """A bot whose process dies at the end of the block, which ends its leases."""
     try:
         async with running_bot(database_url, chat, agent) as bot:
             yield bot
             raise ZeroDivisionError
     except* ZeroDivisionError:
         sql = Raw(database_url)
-        sql("UPDATE turns SET lease_until = 0")
+        sql("UPDATE turns SET lease_until = 0, echoes_at = 0 WHERE state = 'running'")
         sql.close()
 
 

@@ -241,9 +241,12 @@ async def test_slack_may_be_away(store: Store, chat: FakeChat, sql: Raw, error: 
     await recorded(store, chat, turn, 0, "First")
     await says(chat, turn, 0, "An echo")
     await store.finish(turn.id, "me")
-    refused = iter([error])
-    chat.fail = lambda called, _number: next(refused, None) if called == method else None
-    async with looking(store, chat):
+    refused = [error]
+    chat.fail = lambda called, _number: refused.pop() if called == method and refused else None
+    async with looking(store, chat), asyncio.timeout(5.0):
+        while refused:
+            await asyncio.sleep(0.01)
+        # Time enough to ask once more.
         await asyncio.sleep(0.3)
     assert chat.texts().count("An echo") == (method == "find_parts")
     assert not chat.sessions

@@ -456,14 +456,15 @@ async def test_events_sprayed_over_two_processes_are_answered_once_and_in_order(
     ada = slack.users["ada"]
     async with bot(acme.environ(url)), bot(acme.environ(url)):
         assert slack.connections == 2
-        mention = f"<@{slack.bot_user_id}> /say 0"
+        # What two connections bring waits behind this: otherwise what comes first, be it the newer, may begin.
+        mention = f"<@{slack.bot_user_id}> /words 50 rate=30"
         rooms = [slack.channels[name] for name in ("general", "random", "partners")] * 2
         threads = [(room, await slack.say(ada, room, mention)) for room in rooms]
         await until(lambda: all(shown(acme, *thread) for thread in threads), "the threads have begun")
         for number in (1, 2):
             for room, root in threads:
                 await slack.say(ada, room, f"/say {number}", thread_ts=root)
-        whole = ["0", "1", "2"]
+        whole = [words(50), "1", "2"]
         await until(lambda: all(shown(acme, *thread) == whole for thread in threads), "all is answered")
         assert len(acme.noxus.asked) == 18
 

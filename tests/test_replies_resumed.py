@@ -19,11 +19,12 @@ TEXT = "".join(f"word{number} " for number in range(2_500))
 
 
 class Resumed(Stage):
-    """A reply that goes on with what stands in the thread."""
+    """A reply that goes on with what stands in the thread, as whoever wrote that died."""
 
-    def __init__(self, chat: FakeChat, earlier: list[PartRecord]) -> None:
+    def __init__(self, chat: FakeChat, earlier: list[PartRecord], *, retried: bool = False) -> None:
         super().__init__(chat)
-        self.reply = Reply(self.tools, THREAD, 7, record=self._record, earlier=earlier, resumed=True)
+        again = {"resumed": not retried, "echoes": not retried}
+        self.reply = Reply(self.tools, THREAD, 7, record=self._record, earlier=earlier, **again)
 
 
 async def stands(chat: FakeChat, *texts: str) -> list[PartRecord]:
@@ -248,18 +249,19 @@ def test_a_part_that_was_whole_long_ago_is_made_good_at_the_end() -> None:
     virtual_time.run(main())
 
 
-@pytest.mark.parametrize("fresh", [False, True])
-def test_who_was_not_the_last_to_write_repeats_nothing(*, fresh: bool) -> None:
-    """Neither a process that leaves the answer to another, or has lost it, nor one that began it."""
+@pytest.mark.parametrize("kind", ["left", "fresh", "retried"])
+def test_who_was_not_the_last_to_write_repeats_nothing(kind: str) -> None:
+    """Neither a process that leaves the answer to another, nor one that began it, or tries again what had ended."""
 
     async def main() -> None:
         chat = FakeChat()
-        stage = Stage(chat) if fresh else Resumed(chat, await stands(chat, "Half of "))
+        earlier = [] if kind == "fresh" else await stands(chat, "Half of ")
+        stage = Stage(chat) if kind == "fresh" else Resumed(chat, earlier, retried=kind == "retried")
 
         async def rest(reply: Reply) -> None:
             reply.text("b", "Half of it")
             await asyncio.sleep(1.0)
-            reply.end() if fresh else reply.leave()
+            reply.leave() if kind == "left" else reply.end()
 
         await stage.play(rest)
         edits = chat.count("edit")

@@ -66,7 +66,9 @@ async def test_threads_are_claimed_side_by_side(replicas: list[Store]) -> None:
     for at in range(30):
         await accept(replicas[0], message(at))
         await accept(replicas[1], message(1000 + at, thread=at))
-    assert sorted(await claim_everywhere(replicas, 10)) == [ts(at) for at in range(30)]
+    # A claim that keeps losing to others leaves the rest to the next poll.
+    found = [*await claim_everywhere(replicas, 10), *await claim_everywhere(replicas, 10)]
+    assert sorted(found) == [ts(at) for at in range(30)]
     assert len(await running(replicas)) == 30
 
 

@@ -99,6 +99,8 @@ class Turn:
     """Whether Slack shows its last words already; ``ending`` says what is left to be done."""
     ending: str = ""
     """``SHARING``, or else the code of how the answer was cut off, while the agent's side is waited for."""
+    echoes: bool = False
+    """Whether a process died at it lately: then calls of that process may still arrive."""
     handover_id: int | None = None
     """The handover whose other side a RELAY is shown on."""
     from_operator: bool = False

@@ -90,7 +90,7 @@ class Messages:
         for part in earlier:
             tools.tidying.forget(part.ts)
         self._taken_over = max(self.shown, default=None)
-        """The part that a process which died may have been writing."""
+        """The part that a process which died would have been writing."""
         self._began = tools.now()
 
     def stands(self, index: int) -> bool:
@@ -241,7 +241,7 @@ class Messages:
                 tidying.later(self.thread, shown.ts, wanted, self.turn_id, self._attempt)
 
     def say_again_later(self) -> None:
-        """Whoever wrote before us may have died with an edit on its way, which would undo the last one of ours."""
+        """Whoever wrote before us died, maybe with an edit on its way, which would undo the last one of ours."""
         index, until = self._taken_over, self._began + AFTER_ALL_SECONDS
         if index is None or not self.stands(index) or self.leaving or self.abandoned:
             return

@@ -23,7 +23,7 @@ class Reply:
     Feed it with ``text``, ``step`` and ``end``; ``run`` does all the talking to Slack and returns once the whole
     answer is confirmed there. ``record`` is awaited for each message that comes to carry a part. ``earlier`` are the
     messages of a previous try: they are used again instead of posting new ones. ``resumed``: they show this very
-    answer already, as far as it went.
+    answer already, as far as it went. ``echoes``: whoever wrote them died, maybe with an edit on its way.
     """
 
     def __init__(
@@ -36,10 +36,12 @@ class Reply:
         earlier: Sequence[PartRecord] = (),
         attempt: int = 1,
         resumed: bool = False,
+        echoes: bool = False,
     ) -> None:
         self._open_replies = tools.open_replies
         self._thread = thread
         self._turn_id = turn_id
+        self._echoes = echoes
         self._new_answer = partial(
             Answer, turn_id, user_mentions=tools.user_mentions, private_files=tools.private_files
         )
@@ -137,7 +139,8 @@ class Reply:
                     await asyncio.sleep(0)  # whatever is to be done next, the others get their turn
                     await (happened(self._changed, self._opening.until_later()) if wait is None else self._rest(wait))
                 await messages.clean_up()
-                messages.say_again_later()
+                if self._echoes:
+                    messages.say_again_later()
         finally:
             messages.tidy_later()
 

@@ -145,6 +145,7 @@ _LOAD = (
         TurnRow.stopped_by,
         TurnRow.shown_at,
         TurnRow.error,
+        TurnRow.echoes_at,
         TurnRow.handover_id,
         TurnRow.from_operator,
         *rows.CONVERSATION,
@@ -172,6 +173,7 @@ def _turn(row: Row[*tuple[Any, ...]]) -> Turn:
         stopped_by=row.stopped_by,
         shown=row.shown_at is not None,
         ending=row.error or "",
+        echoes=row.echoes_at is not None,
         handover_id=row.handover_id,
         from_operator=row.from_operator,
     )

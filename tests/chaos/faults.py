@@ -171,7 +171,8 @@ async def _life_goes_on(cell: Cell, scene: Scene, row: Row) -> None:
             return not scene.sight(question).buttons[RETRY] and scene.settled()
 
         if not await scene.until(tried_again, scenes.SOON) or scene.sight(question).faults(cell.bears):
-            row.wrong.append(f"after Retry: {scene.sight(question).gist}")
+            sight = scene.sight(question)
+            row.wrong.append(f"after Retry: {', '.join([sight.gist, *sight.faults(cell.bears)])}")
         elif scene.submitted(question) > before + 1:
             row.wrong.append("Retry asked more than once")
 

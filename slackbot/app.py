@@ -153,6 +153,7 @@ class _Middle:
     intake: Intake
     tidying: Tidying
     marks: Marks
+    sessions: Sessions
     echoes: Echoes
     errands: tuple[Errands, ...]
     desk: Desk
@@ -239,7 +240,8 @@ def _middle(
         is_full=worker.is_full,
         stop=turns.stop,
     )
-    return _Middle(worker, turns, intake, tidying, marks, Echoes(store, chat), (errands, slow, one_by_one), desk)
+    echoes = Echoes(store, chat, tidying)
+    return _Middle(worker, turns, intake, tidying, marks, sessions, echoes, (errands, slow, one_by_one), desk)
 
 
 async def _work(
@@ -265,8 +267,8 @@ async def _work(
         with suppress(TimeoutError):
             async with asyncio.timeout(TIDYING_SECONDS):
                 await desk
-                await asyncio.gather(*(each.done() for each in middle.errands))
-                await middle.tidying.flush()
+                await asyncio.gather(*(each.done() for each in middle.errands), middle.tidying.flush())
+        await middle.echoes.leave(middle.tidying.undone | middle.sessions.undone)
         for task in (desk, *aside):
             task.cancel()
 

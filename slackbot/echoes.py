@@ -1,15 +1,17 @@
-"""What a dead process's last calls brought into a thread after somebody else had gone on there."""
+"""What shows in a thread although nobody works there: a dead process's last calls brought it after somebody else had
+gone on, or who left had no time to change it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NoReturn
 
 from slackbot.domain import PartRecord, SessionStatus, ThreadKey
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable
 from slackbot.ports import Chat
+from slackbot.replies.tidying import Tidying
 from slackbot.store import Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -27,12 +29,15 @@ class Echoes:
     Whoever takes a turn over looks first for what stands in the thread, but does not wait for what may be on its way:
     that would hold up the answer; and where Slack lets nobody read for a while it goes on without a look. So a part can
     come to stand there twice, and the message that is not recorded goes; and the thread can show that the agent works
-    when nobody does.
+    when nobody does, by its status or by a Stop button.
     """
 
-    def __init__(self, store: Store, chat: Chat, *, look: float = LOOK_SECONDS, pause: float = PAUSE) -> None:
+    def __init__(
+        self, store: Store, chat: Chat, tidying: Tidying, *, look: float = LOOK_SECONDS, pause: float = PAUSE
+    ) -> None:
         self._store = store
         self._chat = chat
+        self._tidying = tidying
         self._look = look
         self._pause = pause
 
@@ -51,6 +56,17 @@ class Echoes:
                 log.error("echoes.broke", extra={"error": type(error).__name__})
             await asyncio.sleep(pause)
 
+    async def leave(self, turn_ids: Collection[int]) -> None:
+        """Have somebody else see to the threads of these turns, which this process had no time to leave as they are to
+        be."""
+        if not turn_ids:
+            return
+        log.info("echoes.left", extra={"turns": len(turn_ids)})
+        try:
+            await self._store.look_again(turn_ids)
+        except StoreError as error:
+            log.warning("echoes.unsearched", extra={"error": str(error)})
+
     async def _are_gone(self, thread: ThreadKey, turn_id: int) -> bool:
         """Take them away; False when there is to be another look."""
         ids = {"turn": turn_id, "slack_thread": str(thread)}
@@ -67,6 +83,10 @@ class Echoes:
                 await self._chat.delete(thread, found[0].ts)
                 log.warning("echo.removed", extra={**ids, "ts": found[0].ts})
                 standing.remove(found[0])
+            attempt = await self._store.attempt_of(turn_id)
+            for part in standing:
+                if part.has_stop and attempt is not None:
+                    self._tidying.later(thread, part.ts, None, turn_id, attempt)
         except ChatError as error:
             log.info("echo.unsearched", extra={**ids, "error": str(error)})
             return not isinstance(error, (ChatRateLimited, ChatUnavailable))

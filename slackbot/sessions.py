@@ -25,6 +25,13 @@ class Sessions:
         self._working: set[ThreadKey] = set()
         self._shown: set[ThreadKey] = set()
         """Where Slack shows that the agent works."""
+        self._over: dict[ThreadKey, int] = {}
+        """Where it may do so although the turn is over."""
+
+    @property
+    def undone(self) -> set[int]:
+        """The turns whose end Slack has yet to show."""
+        return set(self._over.values())
 
     def began(self, thread: ThreadKey, *, again: bool = False) -> None:
         """The agent works. ``again``: somebody who began this before may have left that in Slack."""
@@ -33,15 +40,17 @@ class Sessions:
             self._shown.add(thread)
         self._errands.later("session", lambda: self._follow(thread))
 
-    def ended(self, thread: ThreadKey) -> None:
+    def ended(self, thread: ThreadKey, turn_id: int) -> None:
         """It has said its last word."""
         self._working.discard(thread)
+        self._over[thread] = turn_id
         self._errands.later("session", lambda: self._follow(thread))
 
-    async def over(self, thread: ThreadKey) -> None:
+    async def over(self, thread: ThreadKey, turn_id: int) -> None:
         """As ``ended``, and wait a moment for it: before its end is stored a turn that dies is still taken up again,
         and what Slack shows with it."""
         self._working.discard(thread)
+        self._over[thread] = turn_id
         if thread not in self._shown:
             return
         done = asyncio.Event()
@@ -67,14 +76,19 @@ class Sessions:
         self._errands.later("session", show)
 
     async def _follow(self, thread: ThreadKey) -> None:
-        works = thread in self._working
-        if works == (thread in self._shown):
-            return
-        if works:
-            if await self._chat.set_session(thread, SessionStatus.PROCESSING):
+        if thread in self._working:
+            if thread not in self._shown and await self._chat.set_session(thread, SessionStatus.PROCESSING):
                 self._shown.add(thread)
             return
-        self._shown.discard(thread)
-        # Another process may have shown by now that a human is wanted.
-        if await self._store.open_handover(thread) is None:
-            await self._chat.set_session(thread, SessionStatus.ACTIVE)
+        if thread in self._shown:
+            self._shown.discard(thread)
+            # Another process may have shown by now that a human is wanted.
+            if await self._store.open_handover(thread) is None:
+                await self._end(thread)
+        if thread not in self._working:
+            self._over.pop(thread, None)
+
+    async def _end(self, thread: ThreadKey) -> None:
+        turn_id = self._over.get(thread)
+        if await self._chat.set_session(thread, SessionStatus.ACTIVE) is None and turn_id is not None:
+            await self._store.look_again([turn_id])

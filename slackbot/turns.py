@@ -55,7 +55,7 @@ class Turns:
                     await self._ask(turn)
                 finally:
                     self._unrecorded.pop(turn.id, None)
-                    self._tools.sessions.ended(turn.thread)
+                    self._tools.sessions.ended(turn.thread, turn.id)
             case TurnKind.RESET:
                 await self._store.bind(turn.id, self._owner, None)
                 await self._say(turn, SENTENCES[Notice.RESET])
@@ -230,7 +230,7 @@ class Turns:
 
     async def _settle(self, turn: Turn, conversation_id: str | None, code: str, *, heard: bool = False) -> None:
         """Nobody reads the agent's answer any more, but it still writes: the thread's next question waits for that."""
-        self._tools.sessions.ended(turn.thread)
+        self._tools.sessions.ended(turn.thread, turn.id)
         if not turn.shown:
             try:
                 await self._store.mark_shown(turn.id, self._owner, code)
@@ -260,7 +260,7 @@ class Turns:
         heard: bool = True,
     ) -> None:
         """What people see is settled: record it, however long the database is away, as nobody may do it again."""
-        await self._tools.sessions.over(turn.thread)
+        await self._tools.sessions.over(turn.thread, turn.id)
         for tries in itertools.count(1):
             try:
                 # What is not recorded at the end counts as an echo.

@@ -214,6 +214,7 @@ class FakeChat:
                 shown.ts,
                 placeholder=not shown.body.markdown,
                 chars=len(shown.body.markdown),
+                has_stop=Button.STOP in shown.body.buttons,
             )
             for shown in self.messages.values()
             if shown.part is not None and shown.part.turn_id == turn_id and shown.thread == thread

@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 
 from slackbot.errors import AgentKeyRejected, AgentUnavailable, AgentUnknown
+from slackbot.simulator.noxus.prose import words
 from slackbot.simulator.slack import SimMessage
 from tests.whole_bot import World, bot, world
 
@@ -223,3 +224,29 @@ async def test_a_second_process_on_the_same_file_is_refused_in_words(acme: World
             async with bot(acme.environ(url)):
                 pass
     assert "another slackbot process" in str(caught.value.exceptions[0])
+
+
+async def test_what_slack_did_not_take_before_a_restart_is_made_good_after_it(acme: World, url: str) -> None:
+    """Whoever leaves while Slack takes no edit, and does not hear that the agent is done, passes both on."""
+    slack = acme.slack
+    ada, general = slack.users["ada"], slack.channels["general"]
+    whole = words(40)
+
+    def stop_shows() -> bool:
+        return any("stop_turn" in str(message.blocks) for message in slack.messages(general, root))
+
+    def told() -> bool:
+        return " ".join(" ".join(shown(acme, "general", root)).split()) == whole
+
+    async with bot(acme.environ(url)):
+        root = await slack.say(ada, general, f"<@{slack.bot_user_id}> /words 40 rate=20")
+        await slack.wait(stop_shows, timeout=10)
+        for method in ("chat.update", "agents.sessions.setStatus"):
+            slack.faults.add(method=method, error="ratelimited", retry_after=40, times=None)
+        await slack.wait(told, timeout=10)
+    assert stop_shows()
+    assert slack.session(general, root) == "processing"
+    slack.faults.clear()
+    async with bot(acme.environ(url)):
+        await slack.wait(lambda: not stop_shows() and slack.session(general, root) == "active", timeout=15)
+        assert told()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from slackbot.domain import Body, PartRecord, PartRef, SessionStatus, ThreadKey, Turn
+from slackbot.budget import Budget
+from slackbot.domain import Body, Button, PartRecord, PartRef, SessionStatus, ThreadKey, Turn
 from slackbot.echoes import Echoes, echoes
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable
 from slackbot.leases import AFTER_ALL_SECONDS
+from slackbot.replies.pace import OpenReplies
+from slackbot.replies.tidying import Tidying
 from slackbot.store import Store, Timers
 from slackbot.store.replicas import void
 from tests.databases import Raw
@@ -51,7 +55,9 @@ async def recorded(store: Store, chat: FakeChat, turn: Turn, index: int, text: s
 
 @asynccontextmanager
 async def looking(store: Store, chat: FakeChat) -> AsyncIterator[None]:
-    running = asyncio.create_task(Echoes(store, chat, look=0.05, pause=0.02).run())
+    tidying = Tidying(chat, Budget(), OpenReplies(), time.monotonic, attempt_of=store.attempt_of)
+    echoes_of = Echoes(store, chat, tidying, look=0.05, pause=0.02)
+    running = asyncio.gather(echoes_of.run(), tidying.run())
     yield
     running.cancel()
     with suppress(asyncio.CancelledError):
@@ -217,6 +223,27 @@ async def test_nothing_shows_any_more_that_the_agent_works(
         await store.take_over(turn.thread, "UBEN", Timers())
     await looked_at(store, chat, sql)
     assert chat.sessions == [(turn.thread, SessionStatus.ACTIVE)] * (not human)
+
+
+async def test_what_a_process_left_undone_is_done_by_another(store: Store, chat: FakeChat, sql: Raw) -> None:
+    """Who leaves names the turns: no Stop stays on their messages, and nothing else changes."""
+    bodies = [Body("First", buttons=(Button.STOP,)), Body(notice="Sorry.", buttons=(Button.RETRY,))]
+    for number, body in enumerate(bodies, start=1):
+        await accept(store, message(number))
+        turn = await claimed(store, "me")
+        ts = await chat.post(turn.thread, lambda body=body: body, PartRef(turn.id, 0))  # type: ignore[misc]
+        await store.record_part(turn.id, "me", PartRecord(0, ts))
+        await store.finish(turn.id, "me")
+    tidying = Tidying(chat, Budget(), OpenReplies(), time.monotonic, attempt_of=store.attempt_of)
+    leaving = Echoes(store, chat, tidying)
+    await leaving.leave(set())
+    assert not sql("SELECT id FROM turns WHERE echoes_at IS NOT NULL")
+    await leaving.leave({1, 2})
+    async with looking(store, chat), asyncio.timeout(10.0):
+        while chat.bodies()[0].buttons or sql("SELECT id FROM turns WHERE echoes_at IS NOT NULL"):
+            await asyncio.sleep(0.01)
+    assert chat.bodies() == [Body("First"), bodies[1]]
+    assert chat.count("strip") == 1
 
 
 @pytest.mark.parametrize("method", ["find_parts", "delete"])

@@ -55,6 +55,11 @@ class Tidying:
         self._attempt_of = attempt_of
         self._wanted: dict[str, _Wanted] = {}
 
+    @property
+    def undone(self) -> set[int]:
+        """The turns whose messages are still to be changed."""
+        return {wanted.turn_id for wanted in self._wanted.values()}
+
     async def run(self) -> None:
         """Work until cancelled."""
         await self._errands.run()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from slackbot.domain import BotIdentity, ContextMessage, PartRecord, PartRef
-from slackbot.slack.events import attachments, clean, is_speech
+from slackbot.domain import BotIdentity, Button, ContextMessage, PartRecord, PartRef
+from slackbot.slack.events import ACTIONS, attachments, clean, is_speech
 
 PART_EVENT: Final = "slackbot_part"
 """``event_type`` of the metadata that names a part of a reply."""
@@ -32,7 +32,7 @@ def part_of(message: Message, turn_id: int, me: BotIdentity) -> PartRecord | Non
             "metadata": {"event_type": str(kind), "event_payload": {"turn_id": int(turn), "index": int(index)}},
         } if kind == PART_EVENT and turn == turn_id and _is_ours(message, me):
             chars = len(agent_text(message))
-            return PartRecord(index, ts, placeholder=not chars, chars=chars)
+            return PartRecord(index, ts, placeholder=not chars, chars=chars, has_stop=_has_stop(message))
     return None
 
 
@@ -87,6 +87,12 @@ def _quoted(message: Message) -> str:
     sections = [block.get("text") for block in blocks if block.get("type") == "section"]
     words = [str(text.get("text") or "") for text in sections if isinstance(text, Mapping)]
     return "\n".join(words) if blocks else str(message.get("text") or "")
+
+
+def _has_stop(message: Message) -> bool:
+    blocks = [block for block in message.get("blocks") or [] if isinstance(block, Mapping)]
+    buttons = [button for block in blocks if block.get("type") == "actions" for button in block.get("elements") or []]
+    return any(isinstance(button, Mapping) and button.get("action_id") == ACTIONS[Button.STOP] for button in buttons)
 
 
 def _is_ours(message: Message, me: BotIdentity) -> bool:

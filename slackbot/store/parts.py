@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import ColumnElement, and_, delete, exists, literal, select, update
 from sqlalchemy.orm import aliased
 
@@ -70,6 +72,12 @@ class Parts:
             )
         )
         return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts, row.id, row.attempt) for row in rows]
+
+    async def look_again(self, turn_ids: Collection[int]) -> None:
+        """Have the threads of these turns looked at, as those of a dead owner are: there may be something left that
+        nobody else would change."""
+        found = TurnRow.id.in_(turn_ids) & TurnRow.echoes_at.is_(None)
+        await self._database.write(update(TurnRow).where(found).values(echoes_at=epoch_now()).returning(TurnRow.id))
 
     async def take_echo(self, again_seconds: float) -> tuple[ThreadKey, int] | None:
         """A turn that has ended, and into whose thread a dead owner's last calls may have brought something, with that

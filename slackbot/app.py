@@ -240,7 +240,7 @@ def _middle(
         is_full=worker.is_full,
         stop=turns.stop,
     )
-    echoes = Echoes(store, chat, tidying)
+    echoes = Echoes(store, chat, tidying, budget)
     return _Middle(worker, turns, intake, tidying, marks, sessions, echoes, (errands, slow, one_by_one), desk)
 
 

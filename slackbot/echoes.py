@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Collection, Sequence
 from typing import NoReturn
 
+from slackbot.budget import Budget
 from slackbot.domain import PartRecord, SessionStatus, ThreadKey
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable
 from slackbot.ports import Chat
@@ -18,7 +20,10 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
 PAUSE = 2.0
-"""Between two threads: most of what may be read is for the answers."""
+SPARE_READS = 10
+"""So many reads of threads are left alone for the answers."""
+READ_SECONDS = 60.0
+"""So long one thread waits for a read that is to spare."""
 AGAIN_SECONDS = 120.0
 """Then somebody else looks, as whoever took the turn may have died, or Slack may take what it did not take before."""
 
@@ -33,11 +38,19 @@ class Echoes:
     """
 
     def __init__(
-        self, store: Store, chat: Chat, tidying: Tidying, *, look: float = LOOK_SECONDS, pause: float = PAUSE
+        self,
+        store: Store,
+        chat: Chat,
+        tidying: Tidying,
+        budget: Budget,
+        *,
+        look: float = LOOK_SECONDS,
+        pause: float = PAUSE,
     ) -> None:
         self._store = store
         self._chat = chat
         self._tidying = tidying
+        self._budget = budget
         self._look = look
         self._pause = pause
 
@@ -70,6 +83,8 @@ class Echoes:
     async def _are_gone(self, thread: ThreadKey, turn_id: int) -> bool:
         """Take them away; False when there is to be another look."""
         ids = {"turn": turn_id, "slack_thread": str(thread)}
+        if not await self._may_read(thread.team_id):
+            return False
         try:
             standing = await self._chat.find_all_parts(thread, turn_id)
             while True:
@@ -93,6 +108,15 @@ class Echoes:
         await self._chat.set_status(thread, "")
         if await self._store.open_handover(thread) is None:
             return await self._chat.set_session(thread, SessionStatus.ACTIVE) is not None
+        return True
+
+    async def _may_read(self, team_id: str) -> bool:
+        """Wait for a read that nobody else needs; False when there is none for long."""
+        key, deadline = self._budget.key(team_id, "conversations.replies"), time.monotonic() + READ_SECONDS
+        while wait := self._budget.wait(key, time.monotonic(), keep=SPARE_READS):
+            if time.monotonic() + wait > deadline:
+                return False
+            await asyncio.sleep(wait)
         return True
 
 

@@ -54,9 +54,10 @@ async def recorded(store: Store, chat: FakeChat, turn: Turn, index: int, text: s
 
 
 @asynccontextmanager
-async def looking(store: Store, chat: FakeChat) -> AsyncIterator[None]:
-    tidying = Tidying(chat, Budget(), OpenReplies(), time.monotonic, attempt_of=store.attempt_of)
-    echoes_of = Echoes(store, chat, tidying, look=0.05, pause=0.02)
+async def looking(store: Store, chat: FakeChat, budget: Budget | None = None) -> AsyncIterator[None]:
+    budget = budget or Budget()
+    tidying = Tidying(chat, budget, OpenReplies(), time.monotonic, attempt_of=store.attempt_of)
+    echoes_of = Echoes(store, chat, tidying, budget, look=0.05, pause=0.02)
     running = asyncio.gather(echoes_of.run(), tidying.run())
     yield
     running.cancel()
@@ -234,8 +235,9 @@ async def test_what_a_process_left_undone_is_done_by_another(store: Store, chat:
         ts = await chat.post(turn.thread, lambda body=body: body, PartRef(turn.id, 0))  # type: ignore[misc]
         await store.record_part(turn.id, "me", PartRecord(0, ts))
         await store.finish(turn.id, "me")
-    tidying = Tidying(chat, Budget(), OpenReplies(), time.monotonic, attempt_of=store.attempt_of)
-    leaving = Echoes(store, chat, tidying)
+    budget = Budget()
+    tidying = Tidying(chat, budget, OpenReplies(), time.monotonic, attempt_of=store.attempt_of)
+    leaving = Echoes(store, chat, tidying, budget)
     await leaving.leave(set())
     assert not sql("SELECT id FROM turns WHERE echoes_at IS NOT NULL")
     await leaving.leave({1, 2})
@@ -244,6 +246,21 @@ async def test_what_a_process_left_undone_is_done_by_another(store: Store, chat:
             await asyncio.sleep(0.01)
     assert chat.bodies() == [Body("First"), bodies[1]]
     assert chat.count("strip") == 1
+
+
+@pytest.mark.parametrize("taken", [39, 41])
+async def test_answers_have_the_last_reads_for_themselves(store: Store, chat: FakeChat, sql: Raw, taken: int) -> None:
+    """Of fifty a minute; what is to be put right can wait."""
+    turn = await taken_over(store, sql)
+    await store.finish(turn.id, "me")
+    budget = Budget()
+    for _ in range(taken):
+        assert not budget.take(turn.thread.team_id, "conversations.replies", time.monotonic())
+    async with looking(store, chat, budget), asyncio.timeout(5.0):
+        while taken < 40 and not chat.count("find_parts"):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+    assert chat.count("find_parts") == (taken < 40)
 
 
 @pytest.mark.parametrize("method", ["find_parts", "delete"])

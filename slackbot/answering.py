@@ -18,6 +18,7 @@ from slackbot.domain import (
     HandoverState,
     Turn,
 )
+from slackbot.echoes import Echoes
 from slackbot.errands import Errands
 from slackbot.errors import (
     AgentError,
@@ -76,6 +77,7 @@ class TurnTools:
     handovers: Handovers
     relay: Relay
     sessions: Sessions
+    echoes: Echoes
     target: AgentTarget
     owner: str
     feedback: bool = True

@@ -153,7 +153,6 @@ class _Middle:
     intake: Intake
     tidying: Tidying
     marks: Marks
-    sessions: Sessions
     echoes: Echoes
     errands: tuple[Errands, ...]
     desk: Desk
@@ -173,6 +172,7 @@ def _middle(
     marks = Marks(store, chat, slow)
     sessions = Sessions(store, chat, one_by_one)
     tidying = Tidying(chat, budget, open_replies, time.monotonic, attempt_of=store.attempt_of)
+    echoes = Echoes(store, chat, tidying, budget, lambda: tidying.undone | sessions.undone)
     tools = ReplyTools(
         chat,
         budget,
@@ -206,6 +206,7 @@ def _middle(
             handovers,
             Relay(store, chat, tools, settings.file_limits(), owner=standing.owner),
             sessions,
+            echoes,
             target=settings.target(),
             owner=standing.owner,
             feedback=settings.feedback,
@@ -240,8 +241,7 @@ def _middle(
         is_full=worker.is_full,
         stop=turns.stop,
     )
-    echoes = Echoes(store, chat, tidying, budget)
-    return _Middle(worker, turns, intake, tidying, marks, sessions, echoes, (errands, slow, one_by_one), desk)
+    return _Middle(worker, turns, intake, tidying, marks, echoes, (errands, slow, one_by_one), desk)
 
 
 async def _work(
@@ -268,7 +268,7 @@ async def _work(
             async with asyncio.timeout(TIDYING_SECONDS):
                 await desk
                 await asyncio.gather(*(each.done() for each in middle.errands), middle.tidying.flush())
-        await middle.echoes.leave(middle.tidying.undone | middle.sessions.undone)
+        await middle.echoes.leave()
         for task in (desk, *aside):
             task.cancel()
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from slackbot.budget import Budget
@@ -22,6 +22,8 @@ LOOK_SECONDS = 2.0
 PAUSE = 2.0
 SPARE_READS = 10
 """So many reads of threads are left alone for the answers."""
+NOTED_SECONDS = 90.0
+"""A process that lives has done by then what it had put off, unless Slack is away."""
 READ_SECONDS = 60.0
 """So long one thread waits for a read that is to spare."""
 AGAIN_SECONDS = 120.0
@@ -34,7 +36,8 @@ class Echoes:
     Whoever takes a turn over looks first for what stands in the thread, but does not wait for what may be on its way:
     that would hold up the answer; and where Slack lets nobody read for a while it goes on without a look. So a part can
     come to stand there twice, and the message that is not recorded goes; and the thread can show that the agent works
-    when nobody does, by its status or by a Stop button.
+    when nobody does, by its status or by a Stop button. ``undone`` tells for which turns this process has put off
+    changing that.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Echoes:
         chat: Chat,
         tidying: Tidying,
         budget: Budget,
+        undone: Callable[[], set[int]],
         *,
         look: float = LOOK_SECONDS,
         pause: float = PAUSE,
@@ -51,6 +55,8 @@ class Echoes:
         self._chat = chat
         self._tidying = tidying
         self._budget = budget
+        self._undone = undone
+        self._noted: set[int] = set()
         self._look = look
         self._pause = pause
 
@@ -62,20 +68,34 @@ class Echoes:
                 if found := await self._store.take_echo(AGAIN_SECONDS):
                     pause = self._pause
                     if await self._are_gone(*found):
-                        await self._store.echoes_gone(found[1])
+                        await self._store.echoes_gone([found[1]])
+                await self._settle()
             except StoreError as error:
                 log.warning("echoes.unsearched", extra={"error": str(error)})
             except Exception as error:  # noqa: BLE001 - an echo is not worth the process
                 log.error("echoes.broke", extra={"error": type(error).__name__})
             await asyncio.sleep(pause)
 
-    async def leave(self, turn_ids: Collection[int]) -> None:
-        """Have somebody else see to the threads of these turns, which this process had no time to leave as they are to
-        be."""
-        if not turn_ids:
+    async def note(self, turn_id: int) -> None:
+        """Before the end of this turn is recorded: if there will still be something to be changed, somebody else does
+        so should this process die before that. Raises ``StoreError``."""
+        if turn_id in self._undone():
+            self._noted |= await self._store.look_again([turn_id], NOTED_SECONDS)
+
+    async def _settle(self) -> None:
+        """It lived, and has changed it."""
+        if done := self._noted - self._undone():
+            await self._store.echoes_gone(done)
+            self._noted -= done
+
+    async def leave(self) -> None:
+        """Have somebody else see to the threads that this process had no time to leave as they are to be."""
+        if not (turn_ids := self._undone()):
             return
         log.info("echoes.left", extra={"turns": len(turn_ids)})
         try:
+            # Not in a while, but as soon as somebody can.
+            await self._store.echoes_gone(self._noted)
             await self._store.look_again(turn_ids)
         except StoreError as error:
             log.warning("echoes.unsearched", extra={"error": str(error)})

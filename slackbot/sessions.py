@@ -25,8 +25,10 @@ class Sessions:
         self._working: set[ThreadKey] = set()
         self._shown: set[ThreadKey] = set()
         """Where Slack shows that the agent works."""
+        self._telling: ThreadKey | None = None
+        """Where Slack is being told that."""
         self._over: dict[ThreadKey, int] = {}
-        """Where it may do so although the turn is over."""
+        """Where it may show so although the turn is over."""
 
     @property
     def undone(self) -> set[int]:
@@ -42,15 +44,13 @@ class Sessions:
 
     def ended(self, thread: ThreadKey, turn_id: int) -> None:
         """It has said its last word."""
-        self._working.discard(thread)
-        self._over[thread] = turn_id
+        self._end(thread, turn_id)
         self._errands.later("session", lambda: self._follow(thread))
 
     async def over(self, thread: ThreadKey, turn_id: int) -> None:
         """As ``ended``, and wait a moment for it: before its end is stored a turn that dies is still taken up again,
         and what Slack shows with it."""
-        self._working.discard(thread)
-        self._over[thread] = turn_id
+        self._end(thread, turn_id)
         if thread not in self._shown:
             return
         done = asyncio.Event()
@@ -66,6 +66,11 @@ class Sessions:
                 async with asyncio.timeout(OVER_SECONDS):
                     await done.wait()
 
+    def _end(self, thread: ThreadKey, turn_id: int) -> None:
+        self._working.discard(thread)
+        if thread in self._shown or thread == self._telling:
+            self._over[thread] = turn_id
+
     def show(self, thread: ThreadKey, status: SessionStatus) -> None:
         """Show this whatever the agent does."""
 
@@ -77,18 +82,21 @@ class Sessions:
 
     async def _follow(self, thread: ThreadKey) -> None:
         if thread in self._working:
-            if thread not in self._shown and await self._chat.set_session(thread, SessionStatus.PROCESSING):
-                self._shown.add(thread)
+            if thread not in self._shown:
+                self._telling = thread
+                if await self._chat.set_session(thread, SessionStatus.PROCESSING):
+                    self._shown.add(thread)
+                self._telling = None
             return
         if thread in self._shown:
             self._shown.discard(thread)
             # Another process may have shown by now that a human is wanted.
             if await self._store.open_handover(thread) is None:
-                await self._end(thread)
+                await self._show_end(thread)
         if thread not in self._working:
             self._over.pop(thread, None)
 
-    async def _end(self, thread: ThreadKey) -> None:
+    async def _show_end(self, thread: ThreadKey) -> None:
         turn_id = self._over.get(thread)
         if await self._chat.set_session(thread, SessionStatus.ACTIVE) is None and turn_id is not None:
             await self._store.look_again([turn_id])

@@ -263,6 +263,7 @@ class Turns:
         await self._tools.sessions.over(turn.thread, turn.id)
         for tries in itertools.count(1):
             try:
+                await self._tools.echoes.note(turn.id)
                 # What is not recorded at the end counts as an echo.
                 for part in self._unrecorded.get(turn.id, {}).values():
                     await self._store.record_part(turn.id, self._owner, part)

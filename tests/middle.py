@@ -24,6 +24,7 @@ from slackbot.domain import (
     Press,
     TextDelta,
 )
+from slackbot.echoes import Echoes
 from slackbot.errands import Errands
 from slackbot.files.incoming import Incoming
 from slackbot.files.outgoing import Outgoing
@@ -163,6 +164,7 @@ async def running_bot(
             handovers,
             Relay(store, chat, reply_tools, FileLimits(), owner=OWNER),
             sessions,
+            Echoes(store, chat, tidying, budget, lambda: tidying.undone | sessions.undone),
             AgentTarget(agent_id="agent-1"),
             OWNER,
             human_button=human_button,

@@ -57,7 +57,7 @@ async def recorded(store: Store, chat: FakeChat, turn: Turn, index: int, text: s
 async def looking(store: Store, chat: FakeChat, budget: Budget | None = None) -> AsyncIterator[None]:
     budget = budget or Budget()
     tidying = Tidying(chat, budget, OpenReplies(), time.monotonic, attempt_of=store.attempt_of)
-    echoes_of = Echoes(store, chat, tidying, budget, look=0.05, pause=0.02)
+    echoes_of = Echoes(store, chat, tidying, budget, set, look=0.05, pause=0.02)
     running = asyncio.gather(echoes_of.run(), tidying.run())
     yield
     running.cancel()
@@ -137,7 +137,7 @@ async def test_who_was_in_work_at_a_death_is_looked_at_once(store: Store, sql: R
     sql("UPDATE turns SET echoes_at = echoes_at - 60")
     assert await store.take_echo(60.0) == (turn.thread, turn.id)
     sql("UPDATE turns SET echoes_at = echoes_at - 60")
-    await store.echoes_gone(turn.id)
+    await store.echoes_gone([turn.id])
     assert await store.take_echo(60.0) is None
 
 
@@ -237,15 +237,43 @@ async def test_what_a_process_left_undone_is_done_by_another(store: Store, chat:
         await store.finish(turn.id, "me")
     budget = Budget()
     tidying = Tidying(chat, budget, OpenReplies(), time.monotonic, attempt_of=store.attempt_of)
-    leaving = Echoes(store, chat, tidying, budget)
-    await leaving.leave(set())
+    undone: set[int] = set()
+    leaving = Echoes(store, chat, tidying, budget, lambda: undone)
+    await leaving.leave()
     assert not sql("SELECT id FROM turns WHERE echoes_at IS NOT NULL")
-    await leaving.leave({1, 2})
+    undone |= {1, 2}
+    await leaving.leave()
     async with looking(store, chat), asyncio.timeout(10.0):
         while chat.bodies()[0].buttons or sql("SELECT id FROM turns WHERE echoes_at IS NOT NULL"):
             await asyncio.sleep(0.01)
     assert chat.bodies() == [Body("First"), bodies[1]]
     assert chat.count("strip") == 1
+
+
+async def test_who_lives_does_what_it_put_off_itself(store: Store, chat: FakeChat, sql: Raw) -> None:
+    """Whoever dies before that has noted it, before the turn ended."""
+    undone: set[int] = set()
+    budget = Budget()
+    tidying = Tidying(chat, budget, OpenReplies(), time.monotonic, attempt_of=store.attempt_of)
+    ours = Echoes(store, chat, tidying, budget, lambda: undone, look=0.05)
+    await accept(store, message(1))
+    turn = await claimed(store, "me")
+    await ours.note(turn.id)
+    assert not sql("SELECT id FROM turns WHERE echoes_at IS NOT NULL")
+    undone.add(turn.id)
+    await ours.note(turn.id)
+    await store.finish(turn.id, "me")
+    running = asyncio.create_task(ours.run())
+    await asyncio.sleep(0.3)
+    assert sql("SELECT id FROM turns WHERE echoes_at IS NOT NULL") == [(turn.id,)]
+    undone.clear()
+    async with asyncio.timeout(5.0):
+        while sql("SELECT id FROM turns WHERE echoes_at IS NOT NULL"):
+            await asyncio.sleep(0.01)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    assert not chat.count("find_parts")
 
 
 @pytest.mark.parametrize("taken", [39, 41])

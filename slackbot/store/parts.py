@@ -73,11 +73,12 @@ class Parts:
         )
         return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts, row.id, row.attempt) for row in rows]
 
-    async def look_again(self, turn_ids: Collection[int]) -> None:
-        """Have the threads of these turns looked at, as those of a dead owner are: there may be something left that
-        nobody else would change."""
-        found = TurnRow.id.in_(turn_ids) & TurnRow.echoes_at.is_(None)
-        await self._database.write(update(TurnRow).where(found).values(echoes_at=epoch_now()).returning(TurnRow.id))
+    async def look_again(self, turn_ids: Collection[int], seconds: float = 0.0) -> set[int]:
+        """Have the threads of these turns looked at in so many seconds, as those of a dead owner are: there may be
+        something left that nobody else would change. Returns those for which that was not due anyway."""
+        found = update(TurnRow).where(TurnRow.id.in_(turn_ids), TurnRow.echoes_at.is_(None))
+        due = found.values(echoes_at=epoch_now() + seconds)
+        return {row.id for row in await self._database.write(due.returning(TurnRow.id))}
 
     async def take_echo(self, again_seconds: float) -> tuple[ThreadKey, int] | None:
         """A turn that has ended, and into whose thread a dead owner's last calls may have brought something, with that
@@ -106,9 +107,9 @@ class Parts:
         )
         return [PartRecord(*part) for part in rows if part.ts is not None] if rows else None
 
-    async def echoes_gone(self, turn_id: int) -> None:
+    async def echoes_gone(self, turn_ids: Collection[int]) -> None:
         """Nothing is to be looked for any more."""
-        gone = update(TurnRow).where(TurnRow.id == turn_id).values(echoes_at=None)
+        gone = update(TurnRow).where(TurnRow.id.in_(turn_ids)).values(echoes_at=None)
         await self._database.write(gone.returning(TurnRow.id))
 
     async def marks_left(self, seconds: float, newest: int = 10_000) -> list[tuple[ThreadKey, str, int]]:

@@ -53,9 +53,7 @@ log = logging.getLogger(__name__)
 
 TIDYING_SECONDS = 3.0
 LEFT_SECONDS = 900.0
-"""Answers that ended so long ago may still have something to be tidied at the start."""
-LATELY_SECONDS = 120.0
-"""The same when another process goes away while we run."""
+"""Marks of messages that waited until so long ago may still be on."""
 FAREWELL_SECONDS = 10.0
 """After the deadline, interrupted replies get so long to show their last text and the Retry button."""
 
@@ -116,7 +114,7 @@ async def serve(
         )
         stack.push_async_callback(agent.aclose)
         middle = _middle(settings, store, chat, agent, installations, budget, open_replies, standing)
-        await _tidy(store, middle, LEFT_SECONDS)
+        await _unmark(store, middle.marks)
         server = _server(settings, web, Gate(web, installations, middle.intake.take))
         await _connect(server)
         ops.watch(lambda: server.is_connected, store.counts, lambda: agent.is_down)
@@ -125,8 +123,8 @@ async def serve(
         beside = [sharing.run()] if sharing else []
         if presence:
             hear = {"turns": middle.worker.wake, "stops": middle.worker.renew, "handovers": middle.desk.wake}
-            tidy = partial(_tidy, store, middle, LATELY_SECONDS)
-            beside.append(presence.run(hear, bury=lambda: middle.errands[0].later("tidy", tidy)))
+            unmark = partial(_unmark, store, middle.marks)
+            beside.append(presence.run(hear, bury=lambda: middle.errands[0].later("unmark", unmark)))
         with _signals(stop) as hurry:
             if ready is not None:
                 ready(installations.identities)
@@ -136,12 +134,10 @@ async def serve(
             await presence.leave()
 
 
-async def _tidy(store: Store, middle: _Middle, seconds: float) -> None:
-    """Somebody else may have died with Stop buttons and marks still to be taken off."""
-    for thread, ts, turn_id, attempt in await store.parts_left(seconds):
-        middle.tidying.later(thread, ts, None, turn_id, attempt)
+async def _unmark(store: Store, marks: Marks) -> None:
+    """Somebody else may have died with marks still to be taken off."""
     for thread, ts, turn_id in await store.marks_left(LEFT_SECONDS):
-        middle.marks.off_later(thread, ts, turn_id)
+        marks.off_later(thread, ts, turn_id)
 
 
 @dataclass(frozen=True, slots=True)

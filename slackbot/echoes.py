@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn
 
 from slackbot.budget import Budget
@@ -22,8 +22,8 @@ LOOK_SECONDS = 2.0
 PAUSE = 2.0
 SPARE_READS = 10
 """So many reads of threads are left alone for the answers."""
-NOTED_SECONDS = 90.0
-"""A process that lives has done by then what it had put off, unless Slack is away."""
+NOTED_SECONDS = 20.0
+"""A process that lives has mostly done by then what it had put off."""
 READ_SECONDS = 60.0
 """So long one thread waits for a read that is to spare."""
 AGAIN_SECONDS = 120.0
@@ -56,25 +56,35 @@ class Echoes:
         self._tidying = tidying
         self._budget = budget
         self._undone = undone
-        self._noted: set[int] = set()
-        self._look = look
+        self._noted: dict[int, float] = {}
+        """When somebody else looks at them."""
+        self._look_pause = look
         self._pause = pause
 
-    async def run(self) -> NoReturn:
+    async def run(self) -> None:
         """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._repeat(self._look, self._look_pause))
+            tasks.create_task(self._repeat(self._settle, self._look_pause))
+
+    async def _repeat(self, job: Callable[[], Awaitable[None]], pause: float) -> NoReturn:
         while True:
-            pause = self._look
             try:
-                if found := await self._store.take_echo(AGAIN_SECONDS):
-                    pause = self._pause
-                    if await self._are_gone(*found):
-                        await self._store.echoes_gone([found[1]])
-                await self._settle()
+                await job()
             except StoreError as error:
                 log.warning("echoes.unsearched", extra={"error": str(error)})
             except Exception as error:  # noqa: BLE001 - an echo is not worth the process
                 log.error("echoes.broke", extra={"error": type(error).__name__})
             await asyncio.sleep(pause)
+
+    async def _look(self) -> None:
+        while found := await self._store.take_echo(AGAIN_SECONDS):
+            thread, turn_id, due = found
+            if await self._are_gone(thread, turn_id):
+                await self._store.echoes_gone({turn_id: due})
+            await asyncio.sleep(self._pause)
+
+    # --- what this process puts off ---
 
     async def note(self, turn_id: int) -> None:
         """Before the end of this turn is recorded: if there will still be something to be changed, somebody else does
@@ -84,9 +94,11 @@ class Echoes:
 
     async def _settle(self) -> None:
         """It lived, and has changed it."""
-        if done := self._noted - self._undone():
+        undone = self._undone()
+        if done := {turn_id: due for turn_id, due in self._noted.items() if turn_id not in undone}:
             await self._store.echoes_gone(done)
-            self._noted -= done
+            for turn_id in done:
+                del self._noted[turn_id]
 
     async def leave(self) -> None:
         """Have somebody else see to the threads that this process had no time to leave as they are to be."""
@@ -94,17 +106,18 @@ class Echoes:
             return
         log.info("echoes.left", extra={"turns": len(turn_ids)})
         try:
-            # Not in a while, but as soon as somebody can.
-            await self._store.echoes_gone(self._noted)
             await self._store.look_again(turn_ids)
         except StoreError as error:
             log.warning("echoes.unsearched", extra={"error": str(error)})
 
+    # --- one thread ---
+
     async def _are_gone(self, thread: ThreadKey, turn_id: int) -> bool:
         """Take them away; False when there is to be another look."""
         ids = {"turn": turn_id, "slack_thread": str(thread)}
-        if not await self._may_read(thread.team_id):
+        if turn_id in self._undone() or not await self._may_read(thread):
             return False
+        attempt = await self._store.attempt_of(turn_id)
         try:
             standing = await self._chat.find_all_parts(thread, turn_id)
             while True:
@@ -118,21 +131,22 @@ class Echoes:
                 await self._chat.delete(thread, found[0].ts)
                 log.warning("echo.removed", extra={**ids, "ts": found[0].ts})
                 standing.remove(found[0])
-            attempt = await self._store.attempt_of(turn_id)
-            for part in standing:
-                if part.has_stop and attempt is not None:
-                    self._tidying.later(thread, part.ts, None, turn_id, attempt)
         except ChatError as error:
             log.info("echo.unsearched", extra={**ids, "error": str(error)})
             return not isinstance(error, (ChatRateLimited, ChatUnavailable))
+        stops = [part.ts for part in standing if part.has_stop]
+        for ts in stops:
+            self._tidying.later(thread, ts, None, turn_id, attempt or 0)
         await self._chat.set_status(thread, "")
-        if await self._store.open_handover(thread) is None:
-            return await self._chat.set_session(thread, SessionStatus.ACTIVE) is not None
-        return True
+        shown = await self._store.open_handover(thread) is not None
+        shown = shown or await self._chat.set_session(thread, SessionStatus.ACTIVE) is not None
+        # Whether Stop is off then is seen at the next look.
+        return shown and not stops
 
-    async def _may_read(self, team_id: str) -> bool:
+    async def _may_read(self, thread: ThreadKey) -> bool:
         """Wait for a read that nobody else needs; False when there is none for long."""
-        key, deadline = self._budget.key(team_id, "conversations.replies"), time.monotonic() + READ_SECONDS
+        method = "conversations.replies" if thread.root_ts else "conversations.history"
+        key, deadline = self._budget.key(thread.team_id, method), time.monotonic() + READ_SECONDS
         while wait := self._budget.wait(key, time.monotonic(), keep=SPARE_READS):
             if time.monotonic() + wait > deadline:
                 return False

@@ -89,9 +89,10 @@ class Sessions:
                 self._telling = None
             return
         if thread in self._shown:
-            self._shown.discard(thread)
             # Another process may have shown by now that a human is wanted.
-            if await self._store.open_handover(thread) is None:
+            human = await self._store.open_handover(thread)
+            self._shown.discard(thread)
+            if human is None:
                 await self._show_end(thread)
         if thread not in self._working:
             self._over.pop(thread, None)

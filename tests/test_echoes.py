@@ -53,6 +53,11 @@ async def recorded(store: Store, chat: FakeChat, turn: Turn, index: int, text: s
     return ts
 
 
+async def due(store: Store, again: float) -> tuple[ThreadKey, int] | None:
+    found = await store.take_echo(again)
+    return found and found[:2]
+
+
 @asynccontextmanager
 async def looking(store: Store, chat: FakeChat, budget: Budget | None = None) -> AsyncIterator[None]:
     budget = budget or Budget()
@@ -131,13 +136,18 @@ async def test_who_was_in_work_at_a_death_is_looked_at_once(store: Store, sql: R
     await accept(store, message(3))
     for other in [turn, *await drain(store)]:
         await store.finish(other.id, "me")
-    assert await store.take_echo(0.0) == (turn.thread, turn.id)
-    taken = await asyncio.gather(*(store.take_echo(60.0) for _ in range(4)))
+    assert await due(store, 0.0) == (turn.thread, turn.id)
+    taken = await asyncio.gather(*(due(store, 60.0) for _ in range(4)))
     assert [found for found in taken if found] == [(turn.thread, turn.id)]
     sql("UPDATE turns SET echoes_at = echoes_at - 60")
-    assert await store.take_echo(60.0) == (turn.thread, turn.id)
+    found = await store.take_echo(60.0)
+    assert found is not None
     sql("UPDATE turns SET echoes_at = echoes_at - 60")
-    await store.echoes_gone([turn.id])
+    await store.echoes_gone({turn.id: found[2]})
+    taken_again = await store.take_echo(60.0)
+    assert taken_again is not None
+    await store.echoes_gone({turn.id: taken_again[2]})
+    sql("UPDATE turns SET echoes_at = echoes_at - 60")
     assert await store.take_echo(60.0) is None
 
 
@@ -148,7 +158,7 @@ async def test_a_call_of_the_dead_has_its_time_to_arrive(store: Store, sql: Raw)
     sql("UPDATE turns SET echoes_at = echoes_at + 2")
     assert await store.take_echo(0.0) is None
     sql("UPDATE turns SET echoes_at = echoes_at - 2")
-    assert await store.take_echo(0.0) == (turn.thread, turn.id)
+    assert await due(store, 0.0) == (turn.thread, turn.id)
 
 
 async def test_who_begins_while_others_look_loses_nothing(store: Store, sql: Raw) -> None:
@@ -244,10 +254,29 @@ async def test_what_a_process_left_undone_is_done_by_another(store: Store, chat:
     undone |= {1, 2}
     await leaving.leave()
     async with looking(store, chat), asyncio.timeout(10.0):
-        while chat.bodies()[0].buttons or sql("SELECT id FROM turns WHERE echoes_at IS NOT NULL"):
+        while chat.bodies()[0].buttons:
             await asyncio.sleep(0.01)
+    # Only the next look tells that it is off.
+    sql("UPDATE turns SET echoes_at = echoes_at - 120")
+    await looked_at(store, chat, sql)
     assert chat.bodies() == [Body("First"), bodies[1]]
     assert chat.count("strip") == 1
+
+
+async def test_what_could_not_be_done_is_asked_for_anew(store: Store, chat: FakeChat, sql: Raw) -> None:
+    """The note of who put it off does not outlive that, nor is that lost with it."""
+    undone = {1}
+    budget = Budget()
+    tidying = Tidying(chat, budget, OpenReplies(), time.monotonic, attempt_of=store.attempt_of)
+    ours = Echoes(store, chat, tidying, budget, lambda: undone, look=0.05)
+    await accept(store, message(1))
+    turn = await claimed(store, "me")
+    await ours.note(turn.id)
+    await store.finish(turn.id, "me")
+    assert await store.look_again([turn.id])
+    undone.clear()
+    await ours._settle()
+    assert await due(store, 0.0) == (turn.thread, turn.id)
 
 
 async def test_who_lives_does_what_it_put_off_itself(store: Store, chat: FakeChat, sql: Raw) -> None:

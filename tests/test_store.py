@@ -265,22 +265,6 @@ async def test_parts_are_kept_in_order_and_replaced(store: Store) -> None:
     assert await store.parts(turn.id) == [PartRecord(0, ts(2))]
 
 
-async def test_parts_that_an_answer_left_are_found_for_a_while(store: Store) -> None:
-    """All but the last one, of what has ended: of a running answer somebody else takes care."""
-    await accept(store, message(1))
-    turn = await claimed(store)
-    for index in range(3):
-        await store.record_part(turn.id, "me", PartRecord(index, ts(2 + index)))
-    assert await store.parts_left(60) == []
-    await store.finish(turn.id, "me")
-    left = await store.parts_left(60)
-    assert sorted(left, key=lambda part: part[1]) == [
-        (turn.thread, ts(2), turn.id, 1),
-        (turn.thread, ts(3), turn.id, 1),
-    ]
-    assert await store.parts_left(-1) == []
-
-
 async def test_messages_that_waited_are_found_for_a_while(store: Store) -> None:
     """Once they are answered: until then their mark is right."""
     for n in (1, 2):

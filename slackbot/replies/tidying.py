@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from slackbot.budget import Budget
@@ -73,9 +72,8 @@ class Tidying:
                         break
                     await asyncio.sleep(wait)
                 else:
-                    with suppress(SlackbotError):
-                        await self._show(ts, wanted)
-                    self.forget(ts)
+                    if await self._is_done(ts, wanted):
+                        self.forget(ts)
 
     def later(self, thread: ThreadKey, ts: str, body: Body | None, turn_id: int, attempt: int) -> None:
         """Let the message show ``body`` when there is room for that; None leaves it its words, whatever they are."""
@@ -110,15 +108,21 @@ class Tidying:
                 await asyncio.sleep(wait)
             else:
                 return
-            try:
-                await self._show(ts, wanted)
-            except SlackbotError as error:
-                if not isinstance(error, ChatError) or isinstance(error, (ChatRateLimited, ChatUnavailable)):
-                    await asyncio.sleep(min(PAUSE * 2.0**tries, LONGEST_PAUSE))
-                    continue
-            break
+            if await self._is_done(ts, wanted):
+                break
+            await asyncio.sleep(min(PAUSE * 2.0**tries, LONGEST_PAUSE))
         if self._wanted.get(ts) is wanted:
             self.forget(ts)
+
+    async def _is_done(self, ts: str, wanted: _Wanted) -> bool:
+        """Edit the message, if that is still right; False when it is worth another try."""
+        try:
+            await self._show(ts, wanted)
+        except (ChatRateLimited, ChatUnavailable):
+            return False
+        except SlackbotError as error:
+            return isinstance(error, ChatError)
+        return True
 
     def _wait(self, wanted: _Wanted, keep: int = 0) -> float:
         """Seconds until an edit may go; takes its slot when it may go now. A deletion finds its own."""

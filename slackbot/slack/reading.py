@@ -13,7 +13,7 @@ PART_EVENT: Final = "slackbot_part"
 
 Message = Mapping[str, Any]
 
-_TRIMMINGS: Final = frozenset({"actions", "context", "context_actions"})
+_TRIMMINGS: Final = frozenset({"actions", "context"})
 
 
 def part_metadata(part: PartRef) -> dict[str, Any]:
@@ -65,8 +65,11 @@ def agent_text(message: Message) -> str:
 
 
 def only_words(message: Message) -> dict[str, Any]:
-    """What makes a message of ours show no more than its words; empty when it does, or has none."""
+    """What makes a message of ours show no more than its words; empty when it does, or has none. One that asks for a
+    thumb shows what it is to show."""
     blocks = [block for block in message.get("blocks") or [] if isinstance(block, Mapping)]
+    if any(block.get("type") == "context_actions" for block in blocks):
+        return {}
     words = [block for block in blocks if block.get("type") not in _TRIMMINGS]
     return {"text": message.get("text") or "", "blocks": words} if words and words != blocks else {}
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from sqlalchemy import ColumnElement, and_, delete, exists, literal, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, literal, or_, select, update
 from sqlalchemy.orm import aliased
 
-from slackbot.domain import PartRecord, ThreadKey, TurnKind, TurnState
+from slackbot.domain import PartRecord, ThreadKey, TurnState
 from slackbot.store.engine import Database
 from slackbot.store.held import is_held
 from slackbot.store.models import ConversationRow, PartRow, TurnRow, epoch_now, is_ordered, is_running
 
+_DUE = TurnRow.id, TurnRow.echoes_at
 ECHO_SECONDS = 3_600.0
 """What cannot be put right for so long stays as it is."""
 
@@ -46,43 +47,19 @@ class Parts:
         )
         return [PartRecord(*row) for row in rows]
 
-    async def parts_left(self, seconds: float, newest: int = 500) -> list[tuple[ThreadKey, str, int, int]]:
-        """Messages that carry a part, but not the last, of an answer that ended at most ``seconds`` ago: each with its
-        thread, its turn and the turn's attempt. Of all parts only the ``newest`` are looked at."""
-        below = aliased(PartRow)
-        recent = select(PartRow.id).order_by(PartRow.id.desc()).limit(newest).subquery()
-        rows = await self._database.read(
-            select(
-                ConversationRow.team_id,
-                ConversationRow.channel_id,
-                ConversationRow.root_ts,
-                PartRow.ts,
-                TurnRow.id,
-                TurnRow.attempt,
-            )
-            .select_from(recent)
-            .join(PartRow, PartRow.id == recent.c.id)
-            .join(TurnRow, TurnRow.id == PartRow.turn_id)
-            .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
-            .where(
-                TurnRow.kind == TurnKind.ASK.value,
-                TurnRow.finished_at > epoch_now() - seconds,
-                PartRow.index >= 0,
-                exists().where(below.turn_id == PartRow.turn_id, below.index > PartRow.index),
-            )
-        )
-        return [(ThreadKey(row.team_id, row.channel_id, row.root_ts), row.ts, row.id, row.attempt) for row in rows]
-
-    async def look_again(self, turn_ids: Collection[int], seconds: float = 0.0) -> set[int]:
+    async def look_again(self, turn_ids: Collection[int], seconds: float = 0.0) -> dict[int, float]:
         """Have the threads of these turns looked at in so many seconds, as those of a dead owner are: there may be
-        something left that nobody else would change. Returns those for which that was not due anyway."""
-        found = update(TurnRow).where(TurnRow.id.in_(turn_ids), TurnRow.echoes_at.is_(None))
-        due = found.values(echoes_at=epoch_now() + seconds)
-        return {row.id for row in await self._database.write(due.returning(TurnRow.id))}
+        something left that nobody else would change. Returns when, for those that nobody was to look at anyway;
+        without ``seconds`` for all that were not due yet."""
+        never = TurnRow.echoes_at.is_(None)
+        idle = never if seconds else or_(never, TurnRow.echoes_at > epoch_now())
+        found = update(TurnRow).where(TurnRow.id.in_(turn_ids), idle).values(echoes_at=epoch_now() + seconds)
+        return {row.id: row.echoes_at for row in await self._database.write(found.returning(*_DUE))}
 
-    async def take_echo(self, again_seconds: float) -> tuple[ThreadKey, int] | None:
+    async def take_echo(self, again_seconds: float) -> tuple[ThreadKey, int, float] | None:
         """A turn that has ended, and into whose thread a dead owner's last calls may have brought something, with that
-        thread, in which nobody works. Until ``echoes_gone`` it comes again after ``again_seconds``."""
+        thread, in which nobody works. Until ``echoes_gone`` it comes again after ``again_seconds``, at the time that is
+        returned."""
         due = TurnRow.echoes_at <= epoch_now()
         rows = await self._database.read(
             select(ConversationRow.team_id, ConversationRow.channel_id, ConversationRow.root_ts, TurnRow.id)
@@ -93,8 +70,8 @@ class Parts:
         )
         for row in rows:
             later = update(TurnRow).where(TurnRow.id == row.id, due).values(echoes_at=epoch_now() + again_seconds)
-            if await self._database.write(later.returning(TurnRow.id)):
-                return ThreadKey(row.team_id, row.channel_id, row.root_ts), row.id
+            if taken := await self._database.write(later.returning(*_DUE)):
+                return ThreadKey(row.team_id, row.channel_id, row.root_ts), row.id, taken[0].echoes_at
         return None
 
     async def settled_parts(self, turn_id: int) -> list[PartRecord] | None:
@@ -107,9 +84,11 @@ class Parts:
         )
         return [PartRecord(*part) for part in rows if part.ts is not None] if rows else None
 
-    async def echoes_gone(self, turn_ids: Collection[int]) -> None:
-        """Nothing is to be looked for any more."""
-        gone = update(TurnRow).where(TurnRow.id.in_(turn_ids)).values(echoes_at=None)
+    async def echoes_gone(self, due: Mapping[int, float]) -> None:
+        """Nothing is to be looked for in the threads of these turns any more, unless that was asked for anew: by then
+        it is due at another time."""
+        same = or_(*(and_(TurnRow.id == turn_id, TurnRow.echoes_at == at) for turn_id, at in due.items()))
+        gone = update(TurnRow).where(same).values(echoes_at=None)
         await self._database.write(gone.returning(TurnRow.id))
 
     async def marks_left(self, seconds: float, newest: int = 10_000) -> list[tuple[ThreadKey, str, int]]:

@@ -234,7 +234,7 @@ def _middle(
         marks=marks,
         identity=installations.identity,
         wake=worker.wake,
-        is_full=worker.is_full,
+        room=worker.room,
         stop=turns.stop,
     )
     return _Middle(worker, turns, intake, tidying, marks, echoes, (errands, slow, one_by_one), desk)

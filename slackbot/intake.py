@@ -63,8 +63,8 @@ REFUSALS = {
 class Intake:
     """Accepts what Slack delivers. A method that returns has committed; one that raises has stored nothing.
 
-    ``wake`` tells the worker to look for turns, ``is_full`` whether it runs as many as it may; ``stop`` ends an answer
-    that runs in this process, for a person.
+    ``wake`` tells the worker to look for turns, ``room`` how many more it may run; ``stop`` ends an answer that runs
+    in this process, for a person.
     """
 
     def __init__(  # noqa: PLR0913 - what it is connected with, by name
@@ -78,7 +78,7 @@ class Intake:
         marks: Marks,
         identity: Callable[[str], BotIdentity | None],
         wake: Callable[[], None],
-        is_full: Callable[[], bool],
+        room: Callable[[], int],
         stop: Callable[[int, str], None],
     ) -> None:
         self._store = store
@@ -89,7 +89,7 @@ class Intake:
         self._marks = marks
         self._identity = identity
         self._wake = wake
-        self._is_full = is_full
+        self._room = room
         self._stop = stop
         self._retried: dict[int, float] = {}
 
@@ -129,9 +129,9 @@ class Intake:
             self._wake()
             return
         thread = thread_of(message, self._rules)
-        full = self._is_full()
+        room = self._room()
         accepted = await self._store.accept(
-            message, thread, lambda facts: decide(message, facts, me, self._rules, full=full)
+            message, thread, lambda facts: decide(message, facts, me, self._rules, room=room)
         )
         if accepted.duplicate:
             log.info("message.ignored", extra={**ids, "reason": "already accepted"})

@@ -169,16 +169,16 @@ def not_for_us(message: InboundMessage, me: BotIdentity, rules: Rules) -> Ignore
 
 
 def decide(
-    message: InboundMessage, facts: ThreadFacts, me: BotIdentity, rules: Rules, *, full: bool = False
+    message: InboundMessage, facts: ThreadFacts, me: BotIdentity, rules: Rules, *, room: float = float("inf")
 ) -> Decision:
-    """What to do with a message that ``not_for_us`` let pass. ``full``: this process answers as many as it may."""
-    decision = _decide(message, facts, me, rules, full=full)
+    """What to do with a message that ``not_for_us`` let pass. ``room``: so many questions that wait may run now."""
+    decision = _decide(message, facts, me, rules, room)
     if isinstance(decision, Say) and facts.notices_last_minute >= NOTICES_PER_MINUTE:
         return Ignore("told often enough")
     return decision
 
 
-def _decide(message: InboundMessage, facts: ThreadFacts, me: BotIdentity, rules: Rules, *, full: bool) -> Decision:
+def _decide(message: InboundMessage, facts: ThreadFacts, me: BotIdentity, rules: Rules, room: float) -> Decision:
     private = message.channel_kind is ChannelKind.DM
     called = private or f"<@{me.user_id}>" in message.text or f"<@{me.user_id}|" in message.text
     text = without_mention(message.text, me.user_id).strip()
@@ -205,9 +205,10 @@ def _decide(message: InboundMessage, facts: ThreadFacts, me: BotIdentity, rules:
     ):
         if 0 < bound <= count:
             return Say(notice)
-    author_is_busy = 0 < rules.running_per_user <= facts.running_of_author
-    team_is_full = 0 < rules.running_per_team <= facts.running_in_team
-    return command or RunTurn(later=full or author_is_busy or team_is_full)
+    # What waits comes before it: in a crowd nobody's question runs yet.
+    author_is_busy = 0 < rules.running_per_user <= facts.running_of_author + facts.waiting_of_author
+    team_is_full = 0 < rules.running_per_team <= facts.running_in_team + facts.waiting_in_team
+    return command or RunTurn(later=room <= facts.waiting_in_team or author_is_busy or team_is_full)
 
 
 def _goes_on(message: InboundMessage, facts: ThreadFacts, rules: Rules) -> bool:

@@ -70,9 +70,9 @@ class Worker:
         """Turns being run now."""
         return len(self._running)
 
-    def is_full(self) -> bool:
-        """Whether there is no room for a further turn."""
-        return len(self._running) >= self._settings.concurrency
+    def room(self) -> int:
+        """How many further turns may run."""
+        return max(self._settings.concurrency - len(self._running), 0)
 
     def wake(self) -> None:
         """Look for work now."""
@@ -105,8 +105,8 @@ class Worker:
         """Start what may run; False when that is nothing."""
         if self._polite:
             self._polite = await self._store.calm(self._settings.manners)
-        places = min(self._settings.concurrency - len(self._running), self._settings.claims)
-        if places <= 0 or self._standing.is_lost or self._stopping:
+        places = min(self.room(), self._settings.claims)
+        if not places or self._standing.is_lost or self._stopping:
             return False
         asked = now()
         try:

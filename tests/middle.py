@@ -196,7 +196,7 @@ async def running_bot(
         marks=marks,
         identity=lambda _team: ME,
         wake=worker.wake,
-        is_full=worker.is_full,
+        room=worker.room,
         stop=turns.stop,
     )
     try:

@@ -272,6 +272,19 @@ async def test_a_question_that_waits_for_its_author_s_others_is_marked(store: St
     assert (await claimed(store)).waited
 
 
+async def test_in_a_crowd_those_who_will_wait_are_marked_before_anybody_runs(store: Store) -> None:
+    """Of a person, of a team and of all, as many run as may; nobody has been claimed yet."""
+
+    async def waits(at: int, user: str, rules: Rules, room: float = float("inf")) -> bool:
+        asked = replace(message(at, user=user), text="<@UBOT> go")
+        accepted = await store.accept(asked, thread_of(asked), lambda known: decide(asked, known, ME, rules, room=room))
+        return accepted.waiting
+
+    assert [await waits(at, "U1", Rules(running_per_user=2)) for at in range(4)] == [False, False, True, True]
+    assert [await waits(at, f"U{at}", Rules(running_per_team=6)) for at in range(4, 8)] == [False, False, True, True]
+    assert [await waits(at, f"U{at}", Rules(), room=10) for at in range(8, 12)] == [False, False, True, True]
+
+
 async def test_a_question_too_many_is_refused_in_its_thread(database_url: str, chat: FakeChat) -> None:
     """Two may wait, a third is told what to do; afterwards there is room again."""
     agent = FakeAgent([says("First."), says("Second."), says("Third.")])

@@ -102,6 +102,7 @@ TOLD = Ignore("told often enough")
 USER_FULL, TEAM_FULL = Say(Notice.USER_FULL), Say(Notice.TEAM_FULL)
 BY_WORDS, BY_MENTION = CallHuman(HandoverReason.USER), CallHuman(HandoverReason.MENTION)
 HAND_BACK, RESOLVE, CALL_OFF = Order(Move.HAND_BACK), Order(Move.RESOLVE), Order(Move.CALL_OFF)
+LATER = RunTurn(later=True)
 
 TABLE: list[tuple[str, InboundMessage, ThreadFacts, Rules, Decision]] = [
     # --- a mention starts or joins a conversation ---
@@ -192,10 +193,11 @@ TABLE: list[tuple[str, InboundMessage, ThreadFacts, Rules, Decision]] = [
     ("a command does not", reply("<@UBOT> quiet"), THREAD_FULL, AUTO, Say(Notice.QUIET, mention_only=True)),
     ("too many of the author's wait", reply("and?"), replace(ANSWERED_ADA, waiting_of_author=50), AUTO, USER_FULL),
     ("too many of the team's wait", reply("and?"), replace(ANSWERED_ADA, waiting_in_team=5_000), AUTO, TEAM_FULL),
-    ("one less is not too many", reply("and?"), replace(ANSWERED_ADA, waiting_of_author=49), AUTO, RunTurn()),
+    ("one less is not too many", reply("and?"), replace(ANSWERED_ADA, waiting_of_author=49), AUTO, LATER),
+    ("what waits runs first", reply("and?"), replace(BUSY, running_of_author=4, waiting_of_author=6), AUTO, LATER),
     ("no bounds", reply("and?"), THREAD_FULL, NO_BOUNDS, RunTurn()),
-    ("later, with ten in progress", reply("and?"), BUSY, AUTO, RunTurn(later=True)),
-    ("or as many of the team", reply("and?"), BUSY_TEAM, SMALL_TEAM, RunTurn(later=True)),
+    ("later, with ten in progress", reply("and?"), BUSY, AUTO, LATER),
+    ("or as many of the team", reply("and?"), BUSY_TEAM, SMALL_TEAM, LATER),
     ("which has no bound by itself", reply("and?"), BUSY_TEAM, AUTO, RunTurn()),
     ("now, without that bound", reply("and?"), BUSY, NO_BOUNDS, RunTurn()),
     ("told often enough", said("<@UBOT>"), replace(UNKNOWN, notices_last_minute=10), AUTO, TOLD),
@@ -255,8 +257,8 @@ def test_who_gets_an_answer(message: InboundMessage, facts: ThreadFacts, rules: 
 
 def test_a_question_to_a_full_process_is_for_later() -> None:
     """It is asked all the same; what is no question is no matter of that."""
-    assert decide(dm("hello"), UNKNOWN, ME, AUTO, full=True) == RunTurn(later=True)
-    assert decide(dm(""), UNKNOWN, ME, AUTO, full=True) == Say(Notice.GREETING)
+    assert decide(dm("hello"), UNKNOWN, ME, AUTO, room=0) == LATER
+    assert decide(dm(""), UNKNOWN, ME, AUTO, room=0) == Say(Notice.GREETING)
 
 
 @pytest.mark.parametrize(

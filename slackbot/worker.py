@@ -226,6 +226,9 @@ class Worker:
                 log.warning("turn.lost", extra={"turn": turn_id})
                 running.lease.lose()
                 running.task.cancel()
+            else:
+                # It has ended: here, so that nothing is left to be written, or elsewhere, while we were cut off.
+                running.lease.lose()
         return True
 
 

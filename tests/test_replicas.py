@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sqlite3
 import sys
@@ -506,9 +507,10 @@ async def test_a_killed_process_costs_a_moment(acme: World, url: str, monkeypatc
 
 
 async def test_who_is_cut_off_writes_no_more_when_another_takes_over(
-    acme: World, url: str, line: tuple[Line, str], monkeypatch: pytest.MonkeyPatch
+    acme: World, url: str, line: tuple[Line, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The database does not know, so its lock is held; but its leases end, and it knows when."""
+    """The database does not know, so its lock is held; but its leases end, and it knows when. Once it is back it holds
+    nothing of what the other one has finished, and works on."""
     quick = partial(WorkerSettings, lease=3.0, heartbeat=0.4, poll=0.5)
     monkeypatch.setattr(app, "WorkerSettings", quick)
     monkeypatch.setattr(leases, "CALL_SECONDS", 1.0)
@@ -527,8 +529,16 @@ async def test_who_is_cut_off_writes_no_more_when_another_takes_over(
             cable.mend()
             await asyncio.sleep(1.5)
         assert written(acme) == writes
-    assert complete(acme, root, words(100))
-    assert len(acme.noxus.asked) == 1
+        assert complete(acme, root, words(100))
+        assert len(acme.noxus.asked) == 1
+        caplog.set_level(logging.INFO, "slackbot")
+        caplog.clear()
+        alone = await slack.say(ada, general, f"<@{slack.bot_user_id}> /say Still here.")
+        await until(lambda: shown(acme, "general", alone) == ["Still here."], "the next question is answered")
+        await until(lambda: "turn.finished" in caplog.messages, "that is recorded")
+        await asyncio.sleep(0.5)
+    [stopping] = [record for record in caplog.records if record.getMessage() == "stop.began"]
+    assert stopping.__dict__["turns"] == 0
 
 
 async def test_a_rolling_restart_is_invisible(acme: World, url: str) -> None:

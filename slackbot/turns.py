@@ -133,7 +133,9 @@ class Turns:
         # A crash between the post and its record must not say it twice.
         if turn.attempt == 1 or not await self._chat.find_parts(turn.thread, turn.id):
             body = Body(markdown=prepare(words))
-            await self._chat.post(turn.thread, lambda: body, PartRef(turn.id, 0))
+            ts = await self._chat.post(turn.thread, lambda: body, PartRef(turn.id, 0))
+            # What is not recorded at the end counts as no part, and what repeats it as none that is too many.
+            await self._store.record_part(turn.id, self._owner, PartRecord(0, ts))
         await self._store.finish(turn.id, self._owner)
 
     # --- agent runs ---
@@ -163,11 +165,7 @@ class Turns:
         try:
             outcome = await answering.run()
         except GivenBack:
-            if not reply.part_count:
-                # Before anybody else can show that he goes on with it. With a message Slack clears it.
-                await self._chat.set_status(turn.thread, "")
-            await self._store.postpone(turn.id, self._owner, 0.0)
-            log.info("turn.given_back", extra={"turn": turn.id, "slack_thread": str(turn.thread)})
+            await self._give_back(turn, answering, reply)
             return
         except AgentError as error:
             await self.apologise(turn, error)
@@ -190,6 +188,16 @@ class Turns:
             await self._settle(turn, answering.conversation_id, outcome.code, heard=answering.heard)
         else:
             await self._record_end(turn, outcome.error, code=outcome.code, parts=reply.part_count)
+
+    async def _give_back(self, turn: Turn, answering: Answering, reply: Reply) -> None:
+        if not reply.part_count:
+            # Before anybody else can show that he goes on with it. With a message Slack clears it.
+            await self._chat.set_status(turn.thread, "")
+        if not answering.submitted:
+            # A message may have been on its way when it was cut off.
+            await self._store.look_again([turn.id], AFTER_ALL_SECONDS)
+        await self._store.postpone(turn.id, self._owner, 0.0)
+        log.info("turn.given_back", extra={"turn": turn.id, "slack_thread": str(turn.thread)})
 
     def _reply(self, turn: Turn, earlier: list[PartRecord]) -> Reply:
         async def record(part: PartRecord) -> None:

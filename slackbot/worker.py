@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from slackbot.domain import Turn, TurnKind
-from slackbot.errors import ChatUnavailable, SlackbotError, ThreadClosed
+from slackbot.errors import ChatRateLimited, ChatUnavailable, SlackbotError, ThreadClosed
 from slackbot.leases import Lease, Standing, TurnLost, current, now
 from slackbot.store import Store, StoreError
 from slackbot.turns import Turns
@@ -41,6 +41,8 @@ class WorkerSettings:
     """How often a turn is tried again while Slack is away: with the pauses above, for about two minutes."""
     attempts: int = 20
     """How often a turn that cannot even end is tried again, before it is given up with a log line."""
+    outage_attempts: int = 500
+    """The same while Slack is away: with the pauses above and the patience of each try, for more than eight hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +162,10 @@ class Worker:
         ids = {"turn": turn.id, "slack_thread": str(turn.thread)}
         reason = error if isinstance(error, SlackbotError) else SlackbotError(type(error).__name__)
         troubles = self._troubles[turn.id] = self._troubles.get(turn.id, 0) + 1
+        outage = isinstance(error, (ChatUnavailable, ChatRateLimited))
+        most = self._settings.outage_attempts if outage else self._settings.attempts
         try:
-            if isinstance(error, ThreadClosed) or troubles > self._settings.attempts:
+            if isinstance(error, ThreadClosed) or troubles > most:
                 log.error("turn.given_up", extra={**ids, **_where(error)})
                 await self._store.fail(turn.id, self._owner, reason.code)
                 self._troubles.pop(turn.id, None)
@@ -180,7 +184,7 @@ class Worker:
         except Exception as unsaid:  # noqa: BLE001 - nor may what breaks here take the other turns down
             log.error("turn.apology_unsaid", extra={**ids, **_where(unsaid)})
             if isinstance(unsaid, ThreadClosed):
-                self._troubles[turn.id] = self._settings.attempts
+                self._troubles[turn.id] = self._settings.outage_attempts
             await self._postpone(turn, troubles)
 
     async def _postpone(self, turn: Turn, troubles: int) -> None:

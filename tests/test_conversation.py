@@ -35,6 +35,7 @@ from slackbot.intake import REFUSALS
 from slackbot.routing import DmMode, Rules
 from slackbot.store import Pressed, Store, StoreError
 from slackbot.text.question import digest
+from tests.databases import Raw
 from tests.fakes import FakeAgent, FakeChat, Step
 from tests.middle import OWNER, running_bot, says
 
@@ -315,6 +316,20 @@ async def test_slack_being_away_delays_the_answer(database_url: str, chat: FakeC
         assert len(agent.asked) == 1
 
 
+async def test_however_long_slack_is_away_what_was_asked_is_answered(database_url: str, chat: FakeChat) -> None:
+    """Longer than anything else is tried again."""
+    posts = iter([ChatUnavailable("502")] * 8)
+    chat.fail = lambda method, _number: next(posts, None) if method == "post" else None
+    agent = FakeAgent(agent_profile=AgentProfile(introductory_message="Hi, I am Nora."))
+    async with running_bot(database_url, chat, agent) as bot:
+        await bot.hear("<@UBOT>")
+        await bot.idle()
+        assert chat.texts() == ["Hi, I am Nora."]
+        ((ts, _),) = chat.messages.items()
+        # Told apart by that from one that a dead process may have sent as well.
+        assert await bot.store.parts(1) == [PartRecord(0, ts)]
+
+
 async def test_what_nobody_foresaw_ends_one_turn_visibly(database_url: str, chat: FakeChat) -> None:
     """A bug in one turn is one sentence in its thread, also when it strikes again while that is said; others go on."""
     posts = iter([KeyError("ts"), KeyError("ts")])
@@ -382,6 +397,48 @@ async def test_a_short_outage_of_the_database_costs_nothing_visible(database_url
         await bot.hear("<@UBOT> hi")
         await bot.idle()
         assert [(body.markdown, body.notice) for body in chat.bodies()] == [("Whole.", "")]
+
+
+async def test_a_mark_of_which_nothing_was_heard_is_no_question_that_may_have_been_sent(
+    database_url: str, chat: FakeChat
+) -> None:
+    """The database took it and said nothing: the question goes out when it answers again."""
+
+    class Silent(Store):
+        troubles = 2
+
+        async def mark_submitted(self, turn_id: int, owner: str, digest: str = "") -> bool:
+            held = await super().mark_submitted(turn_id, owner, digest)
+            self.troubles -= 1
+            if self.troubles >= 0:
+                raise StoreError("nothing heard")
+            return held
+
+    agent = FakeAgent([says("Whole.")])
+    async with running_bot(database_url, chat, agent, store_class=Silent) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.idle()
+        assert [(body.markdown, body.notice) for body in chat.bodies()] == [("Whole.", "")]
+        assert len(agent.asked) == 1
+
+
+async def test_who_leaves_has_somebody_look_for_what_was_on_its_way(
+    database_url: str, chat: FakeChat, sql: Raw
+) -> None:
+    """A first message may reach Slack after its post was cut off."""
+
+    class Slow(FakeAgent):
+        async def create_conversation(self, target: AgentTarget, name: str) -> str:
+            await asyncio.sleep(60.0)
+            return await super().create_conversation(target, name)
+
+    async with running_bot(database_url, chat, Slow()) as bot:
+        await bot.hear("<@UBOT> hi")
+        await bot.until(lambda: bool(bot.turns._answering))
+        bot.worker.stop()
+        bot.turns.interrupt()
+        await bot.until(lambda: not bot.worker.running)
+    assert sql("SELECT state FROM turns WHERE echoes_at IS NOT NULL") == [("queued",)]
 
 
 async def test_the_past_goes_along_until_it_was_heard(database_url: str, chat: FakeChat) -> None:

@@ -50,6 +50,9 @@ log = logging.getLogger(__name__)
 ASKED = "A human is needed here."
 NAME_SECONDS = 2.0
 """Who stopped an answer is worth a short wait; its end is worth more."""
+LAST_FILES_SECONDS = 6.0
+"""So long who leaves goes on bringing files; those that did not come by then are named."""
+MARK_PAUSE = 1.0
 STOPPED, REPLY_DELETED = "stopped", "reply_deleted"
 """Codes of answers that were cut off on purpose."""
 LEFT = "left"
@@ -148,7 +151,9 @@ class Answering:
     def interrupt(self) -> None:
         """The process ends: show what there is, and give the turn back."""
         self._leaving = True
-        if not self._is_sending:
+        if self._sharing is not None:
+            asyncio.get_running_loop().call_later(LAST_FILES_SECONDS, self._sharing.cancel)
+        elif not self._is_sending:
             self._cut_off()
 
     def _cut_off(self) -> None:
@@ -194,8 +199,10 @@ class Answering:
             await self._mark_sharing()
             async with asyncio.TaskGroup() as tasks:
                 self._sharing = tasks.create_task(self._tools.outgoing.share(self._turn.thread, offers, missing))
-                if self._stopped_by or self._leaving:
+                if self._stopped_by:
                     self._sharing.cancel()
+                elif self._leaving:
+                    self.interrupt()
         await self._notes.say(BELOW, unshared(offers, missing))
 
     async def _mark_sharing(self) -> None:
@@ -352,9 +359,7 @@ class Answering:
                 self.conversation_id = created
             async with AsyncExitStack() as asking:
                 with self._sending():
-                    if not await tools.store.mark_submitted(turn.id, tools.owner, digest(question)):
-                        raise TurnLost
-                    self.submitted = True
+                    await self._mark_submitted(digest(question))
                     ask = tools.agent.ask(self.conversation_id, question, bundle.files)
                     events = await asking.enter_async_context(ask)
                 self.heard = True
@@ -363,6 +368,21 @@ class Answering:
                     await self._mark_sent(bundle.sent)
                 async for event in events:
                     listener.hear(event)
+
+    async def _mark_submitted(self, known_by: str) -> None:
+        """Ask until the database answers: it may hold the mark although it did not say so, and whoever finds a question
+        marked that was never sent can only call it interrupted."""
+        tools = self._tools
+        while not self.submitted:
+            try:
+                if not await tools.store.mark_submitted(self._turn.id, tools.owner, known_by):
+                    raise TurnLost
+                self.submitted = True
+            except StoreError as error:
+                if self._leaving:
+                    raise
+                log.error("turn.unrecorded", extra={"turn": self._turn.id, "error": str(error)})
+                await asyncio.sleep(MARK_PAUSE)
 
     async def _bind(self, conversation_id: str | None, *, needs_past: bool) -> None:
         tools = self._tools

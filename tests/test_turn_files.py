@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import pytest
 
+from slackbot import answering
 from slackbot.domain import (
     AgentEvent,
     AgentProfile,
@@ -484,8 +485,11 @@ def many_files() -> FakeAgent:
 
 
 @pytest.mark.parametrize("way", ["stop", "shutdown"])
-async def test_what_cuts_off_the_files_leaves_the_answer(database_url: str, way: str) -> None:
-    """Stop, and the end of the process, end uploads at once: one sentence tells what did not come."""
+async def test_what_cuts_off_the_files_leaves_the_answer(
+    database_url: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stop ends uploads at once, the end of the process soon: one sentence tells what did not come."""
+    monkeypatch.setattr(answering, "LAST_FILES_SECONDS", 0.2)
     chat = Slow(latency=0.001, names={"UADA": "Ada"})
     async with running_bot(database_url, chat, many_files()) as bot:
         await bot.hear("<@UBOT> write it")
@@ -497,6 +501,17 @@ async def test_what_cuts_off_the_files_leaves_the_answer(database_url: str, way:
         await bot.idle()
         assert said(chat) == ["The whole answer.", could_not("1.pdf, 2.pdf and 2 more (stopped before it came)")]
         assert not any(Button.RETRY in body.buttons for body in chat.bodies())
+
+
+async def test_who_leaves_brings_the_files_that_come_in_time(database_url: str) -> None:
+    """An answer that stands there already is no reason to leave its files behind."""
+    chat = FakeChat(latency=0.05)
+    async with running_bot(database_url, chat, many_files()) as bot:
+        await bot.hear("<@UBOT> write it")
+        await bot.until(lambda: len(chat.uploads) == 1)
+        bot.turns.interrupt()
+        await bot.idle()
+        assert (said(chat), len(chat.uploads)) == (["The whole answer."], 5)
 
 
 @pytest.mark.parametrize("told", ["", "Two are missing."])

@@ -214,7 +214,7 @@ class FakeChat:
                 shown.ts,
                 placeholder=not shown.body.markdown,
                 chars=len(shown.body.markdown),
-                has_stop=Button.STOP in shown.body.buttons,
+                at_work=Button.STOP in shown.body.buttons or bool(shown.body.step),
             )
             for shown in self.messages.values()
             if shown.part is not None and shown.part.turn_id == turn_id and shown.thread == thread

@@ -237,8 +237,12 @@ async def test_nothing_shows_any_more_that_the_agent_works(
 
 
 async def test_what_a_process_left_undone_is_done_by_another(store: Store, chat: FakeChat, sql: Raw) -> None:
-    """Who leaves names the turns: no Stop stays on their messages, and nothing else changes."""
-    bodies = [Body("First", buttons=(Button.STOP,)), Body(notice="Sorry.", buttons=(Button.RETRY,))]
+    """Who leaves names the turns: no Stop and no step stays on their messages, and nothing else changes."""
+    bodies = [
+        Body("First", buttons=(Button.STOP,)),
+        Body(notice="Sorry.", buttons=(Button.RETRY,)),
+        Body("Third", step="Searching…"),
+    ]
     for number, body in enumerate(bodies, start=1):
         await accept(store, message(number))
         turn = await claimed(store, "me")
@@ -251,16 +255,16 @@ async def test_what_a_process_left_undone_is_done_by_another(store: Store, chat:
     leaving = Echoes(store, chat, tidying, budget, lambda: undone)
     await leaving.leave()
     assert not sql("SELECT id FROM turns WHERE echoes_at IS NOT NULL")
-    undone |= {1, 2}
+    undone |= {1, 2, 3}
     await leaving.leave()
     async with looking(store, chat), asyncio.timeout(10.0):
-        while chat.bodies()[0].buttons:
+        while chat.bodies()[0].buttons or chat.bodies()[2].step:
             await asyncio.sleep(0.01)
     # Only the next look tells that it is off.
     sql("UPDATE turns SET echoes_at = echoes_at - 120")
     await looked_at(store, chat, sql)
-    assert chat.bodies() == [Body("First"), bodies[1]]
-    assert chat.count("strip") == 1
+    assert chat.bodies() == [Body("First"), bodies[1], Body("Third")]
+    assert chat.count("strip") == 2
 
 
 async def test_what_could_not_be_done_is_asked_for_anew(store: Store, chat: FakeChat, sql: Raw) -> None:

@@ -340,7 +340,12 @@ def test_parts_are_found_by_their_metadata() -> None:
     metadata = part_metadata(PartRef(42, 1))
     assert part_of(post(metadata=metadata), 42, ME) == PartRecord(1, "1.1", chars=4)
     placeholder = post(metadata=metadata, blocks=build(Body(step="Still working on it…"))[1])
-    assert part_of(placeholder, 42, ME) == PartRecord(1, "1.1", placeholder=True)
+    assert part_of(placeholder, 42, ME) == PartRecord(1, "1.1", placeholder=True, at_work=True)
+    for growing in (Body("Four", step="Searching…"), Body("Four", buttons=(Button.STOP,), turn_id=42)):
+        message = post(metadata=metadata, blocks=build(growing)[1])
+        assert part_of(message, 42, ME) == PartRecord(1, "1.1", chars=4, at_work=True)
+    ended = build(Body("Four", "The agent stopped.", buttons=(Button.RETRY,), turn_id=42))[1]
+    assert part_of(post(metadata=metadata, blocks=ended), 42, ME) == PartRecord(1, "1.1", chars=4)
     assert part_of(post(metadata=metadata), 43, ME) is None
     assert part_of(post(metadata=metadata, user="U0ADA", bot_id="B0EVIL"), 42, ME) is None
     assert part_of(post(metadata={"event_type": "other", "event_payload": {"turn_id": 42, "index": 1}}), 42, ME) is None

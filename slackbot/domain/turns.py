@@ -114,14 +114,14 @@ class Turn:
 @dataclass(frozen=True, slots=True)
 class PartRecord:
     """A Slack message that carries part ``index`` of a turn's reply. A placeholder carries no agent text yet.
-    ``chars`` is how much agent text Slack shows in it, and ``has_stop`` whether a Stop button, where that was looked
-    up."""
+    ``chars`` is how much agent text Slack shows in it, and ``at_work`` whether a Stop button or what the agent does,
+    where that was looked up."""
 
     index: int
     ts: str
     placeholder: bool = False
     chars: int = 0
-    has_stop: bool = False
+    at_work: bool = False
 
 
 @dataclass(frozen=True, slots=True)

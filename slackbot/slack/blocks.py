@@ -34,6 +34,8 @@ QUOTES: Final = 4
 
 SPEAKER: Final = "speaker"
 """``block_id`` of the line that says whose words stand below."""
+STEP: Final = "step"
+"""``block_id`` of the line that says what the agent does."""
 
 Block = dict[str, Any]
 
@@ -76,7 +78,7 @@ def build(body: Body) -> tuple[str, list[Block]]:
         blocks += [{"type": "section", "text": words, "expand": True} for words in said]
     step = _line(body.step)
     if step:
-        blocks.append(_sentence(step, small=answered or bool(body.notice)))
+        blocks.append({**_sentence(step, small=answered or bool(body.notice)), "block_id": STEP})
     if body.notice:
         blocks.append(_sentence(body.notice, small=answered))
     if not blocks:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from slackbot.domain import BotIdentity, Button, ContextMessage, PartRecord, PartRef
+from slackbot.slack.blocks import STEP
 from slackbot.slack.events import ACTIONS, attachments, clean, is_speech
 
 PART_EVENT: Final = "slackbot_part"
@@ -32,7 +33,7 @@ def part_of(message: Message, turn_id: int, me: BotIdentity) -> PartRecord | Non
             "metadata": {"event_type": str(kind), "event_payload": {"turn_id": int(turn), "index": int(index)}},
         } if kind == PART_EVENT and turn == turn_id and _is_ours(message, me):
             chars = len(agent_text(message))
-            return PartRecord(index, ts, placeholder=not chars, chars=chars, has_stop=_has_stop(message))
+            return PartRecord(index, ts, placeholder=not chars, chars=chars, at_work=_is_at_work(message))
     return None
 
 
@@ -92,8 +93,10 @@ def _quoted(message: Message) -> str:
     return "\n".join(words) if blocks else str(message.get("text") or "")
 
 
-def _has_stop(message: Message) -> bool:
+def _is_at_work(message: Message) -> bool:
     blocks = [block for block in message.get("blocks") or [] if isinstance(block, Mapping)]
+    if any(block.get("block_id") == STEP for block in blocks):
+        return True
     buttons = [button for block in blocks if block.get("type") == "actions" for button in block.get("elements") or []]
     return any(isinstance(button, Mapping) and button.get("action_id") == ACTIONS[Button.STOP] for button in buttons)
 

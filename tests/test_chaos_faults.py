@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from slackbot.errors import ChatError, ChatRateLimited, ThreadClosed
+from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable, ThreadClosed
 from slackbot.simulator.noxus import NoxusSimulator
 from slackbot.simulator.slack import SlackSimulator
 from slackbot.slack.web import WebApi
@@ -45,7 +45,7 @@ def test_every_documented_refusal_is_in_the_matrix() -> None:
     ("fault", "status", "kind", "text"),
     [
         ({"body": "<html>", "content_type": "text/html"}, 200, "text/html", "<html>"),
-        ({"status": 429, "body": "{}"}, 429, "application/json", "{}"),
+        ({"status": 429, "body": b"{}"}, 429, "application/json", "{}"),
         ({"status": 503, "done": True}, 503, "text/html", "<html>upstream error</html>"),
         ({"pace": 0.001}, 200, "application/json", None),
     ],
@@ -115,6 +115,36 @@ async def test_the_simulated_noxus_fails_after_the_deed_or_slowly(fault: dict[st
             assert ("hello" in text) is slow
     finally:
         await noxus.stop()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"body": b'{"ok":true,"x":"\xff"}'},
+        {"body": b'{"ok":true,"x":"\xff"}', "status": 502},
+        {"body": '{"ok":true,"x":' + "[" * 100_000},
+        {"body": "junk", "content_type": "application/gzip"},
+        {"body": "junk", "content_type": "text/plain"},
+        {"body": "{}", "content_type": "application/json; charset=base64"},
+        {"body": "{}"},
+        {"body": "[1, 2]"},
+        {"body": "null"},
+    ],
+)
+async def test_an_answer_that_cannot_be_read_confirms_nothing(fault: dict[str, object]) -> None:
+    """Whatever comes instead of an object that says whether it is ok: nobody knows then whether the call happened."""
+    slack = SlackSimulator(latency=0.0)
+    await slack.start()
+    web = WebApi(slack.api_url)
+    try:
+        slack.faults.add(method="*", times=None, **fault)  # type: ignore[arg-type] # each row names what it wants
+        with pytest.raises(ChatUnavailable):
+            await web.call("chat.update", slack.bot_token)
+        with pytest.raises(ChatUnavailable):
+            await web.identify(slack.bot_token)
+    finally:
+        await web.aclose()
+        await slack.stop()
 
 
 async def test_who_may_not_speak_there_knows_it() -> None:

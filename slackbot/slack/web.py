@@ -52,6 +52,8 @@ _KINDS: Final[dict[type[ChatError], frozenset[str]]] = {
 }  # fmt: skip
 _TOO_MANY: Final = frozenset({"message_limit_exceeded", "rate_limited", "ratelimited"})
 _KIND_OF: Final = {code: kind for kind, codes in _KINDS.items() for code in codes}
+_UNREADABLE: Final = (AttributeError, LookupError, RecursionError, ValueError)
+"""What the SDK makes of an answer that is no JSON object: another value, an unknown charset, too deep, or no text."""
 
 
 class NotSent(ChatUnavailable):
@@ -89,18 +91,18 @@ class WebApi:
         happened, and ``TurnLost``.
         """
         response = await self._ask(method, token, arguments or {})
-        self.scopes[token] = str(response.headers.get("x-oauth-scopes", ""))
-        return response.data if isinstance(response.data, dict) else {}
+        if not isinstance(response.data, dict):
+            raise ChatUnavailable(f"{method}: no usable answer from Slack ({type(response.data).__name__})")
+        self.scopes[token] = str(response.headers.get("x-oauth-scopes") or "")
+        return response.data
 
     async def identify(self, token: str) -> tuple[Mapping[str, Any], frozenset[str]]:
         """Who the token belongs to, and its scopes; none where Slack does not name them. Raises as ``call`` does.
 
         https://docs.slack.dev/reference/methods/auth.test
         """
-        response = await self._ask("auth.test", token, {})
-        self.scopes[token] = str(response.headers.get("x-oauth-scopes") or "")
-        granted = frozenset(filter(None, self.scopes[token].split(",")))
-        return response.data if isinstance(response.data, dict) else {}, granted
+        me = await self.call("auth.test", token)
+        return me, frozenset(filter(None, self.scopes[token].split(",")))
 
     def tell_missing(self, method: str, token: str, scope: str) -> None:
         """Log a scope that was not granted, once: optional ones may stay away for good."""
@@ -125,8 +127,7 @@ class WebApi:
             raise refusal from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSent(f"{method}: Slack cannot be reached ({type(error).__name__})") from error
-        except (aiohttp.ClientError, TimeoutError, OSError, AttributeError) as error:
-            # AttributeError: what the SDK makes of an answer that is no JSON object.
+        except (aiohttp.ClientError, TimeoutError, OSError, *_UNREADABLE) as error:
             raise ChatUnavailable(f"{method}: no usable answer from Slack ({type(error).__name__})") from error
 
 

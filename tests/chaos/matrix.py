@@ -62,6 +62,7 @@ _OF_SLACK: dict[str, dict[str, Any]] = {
     "cut answer": {"drop": "mid"},
     "an HTML page": {"body": "<html><body>Gateway</body></html>", "content_type": "text/html"},
     "garbage": {"body": "\x00\x01{{{", "content_type": "application/octet-stream"},
+    "no UTF-8": {"body": b'{"ok":true,"ts":"\xff"}'},
     "truncated JSON": {"body": '{"ok":true,"ts":"17'},
     "a JSON list": {"body": "[1, 2]"},
 }

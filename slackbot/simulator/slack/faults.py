@@ -19,7 +19,7 @@ class Fault:
 
     `error` alone is answered as Slack would: HTTP 200, or 429 for `ratelimited`, with `retry_after` seconds.
     `status` alone is an answer without JSON, as from a broken proxy; both together are a JSON error of that status.
-    `body` is answered word for word, as `content_type` and without further headers. All these leave the call undone,
+    `body` is answered as it is, as `content_type` and without further headers. All these leave the call undone,
     unless it is `done` all the same. `drop` closes the connection before the call was processed, after it, or in the
     middle of the answer; `delay` holds the call back, or where it is `done` the answer, and `pace` each piece of it.
     `when` narrows the fault to calls with certain arguments. `method` may be `*`.
@@ -31,7 +31,7 @@ class Fault:
     retry_after: float | None = None
     times: int | None = 1
     after: int = 0
-    body: str | None = None
+    body: str | bytes | None = None
     content_type: str = "application/json"
     done: bool = False
     drop: Drop | None = None
@@ -66,7 +66,7 @@ class Faults:
         retry_after: float | None = None,
         times: int | None = 1,
         after: int = 0,
-        body: str | None = None,
+        body: str | bytes | None = None,
         content_type: str = "application/json",
         done: bool = False,
         drop: Drop | None = None,

@@ -162,7 +162,8 @@ def _broken(fault: Fault) -> _Answer | None:
 async def _spoilt(request: web.Request, fault: Fault, response: web.Response) -> web.StreamResponse:
     """The answer as this trouble lets it out: something else, slowly, or its first half."""
     if fault.body is not None:
-        response = web.Response(status=fault.status or 200, text=fault.body, content_type=fault.content_type)
+        body = fault.body.encode() if isinstance(fault.body, str) else fault.body
+        response = web.Response(status=fault.status or 200, body=body, headers={"Content-Type": fault.content_type})
     elif fault.status and not fault.error:
         response = web.Response(status=fault.status, text="<html>upstream error</html>", content_type="text/html")
     whole = response.body

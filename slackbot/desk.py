@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 from slackbot.cards import Cards
 from slackbot.domain import ChannelKind, Handover, HandoverState, Move, SessionStatus
@@ -77,8 +77,8 @@ class Desk:
     async def run(self) -> None:
         """Work until closed, and what is being shown then to its end."""
         async with asyncio.TaskGroup() as tasks:
-            tidy = self._telling.tidy(lambda: bool(self._attending))
-            aside = [tasks.create_task(each) for each in (self._hold(), self._look_after_operators(), tidy)]
+            tidy = partial(self._telling.tidy, lambda: bool(self._attending))
+            aside = [tasks.create_task(self._repeat(job)) for job in (self._hold, self._look_after_operators, tidy)]
             while not self._closed:
                 self._woken.clear()
                 asked = now()
@@ -96,6 +96,13 @@ class Desk:
             for task in aside:
                 task.cancel()
 
+    async def _repeat(self, job: Callable[[], Awaitable[None]]) -> NoReturn:
+        while True:
+            try:
+                await job()
+            except Exception as error:  # noqa: BLE001 - what goes on beside is not worth the process
+                log.error("desk.broke", extra={"error": type(error).__name__})
+
     async def _due(self) -> list[Due]:
         if len(self._attending) == AT_ONCE:
             return []
@@ -111,32 +118,30 @@ class Desk:
 
     async def _hold(self) -> None:
         """Keep what is being shown, however slow Slack is; let go of what another process has taken."""
-        while True:
-            await asyncio.sleep(LEASE / 3)
-            if not self._attending:
-                continue
-            asked, attending = now(), dict(self._attending)
-            try:
-                held = await self._store.hold_handovers(self._owner, attending, LEASE)
-            except StoreError as error:
-                log.error("desk.unheld", extra={"error": str(error)})
-                continue
-            for handover_id, (task, lease) in attending.items():
-                if handover_id in held:
-                    lease.confirm(asked, LEASE)
-                else:
-                    lease.lose()
-                    task.cancel()
+        await asyncio.sleep(LEASE / 3)
+        if not self._attending:
+            return
+        asked, attending = now(), dict(self._attending)
+        try:
+            held = await self._store.hold_handovers(self._owner, attending, LEASE)
+        except StoreError as error:
+            log.error("desk.unheld", extra={"error": str(error)})
+            return
+        for handover_id, (task, lease) in attending.items():
+            if handover_id in held:
+                lease.confirm(asked, LEASE)
+            else:
+                lease.lose()
+                task.cancel()
 
     async def _look_after_operators(self) -> None:
         """Somebody whose account is gone cannot give the thread back: the agent takes it."""
-        while True:
-            await asyncio.sleep(OPERATORS_EVERY)
-            try:
-                for handover in await self._store.in_human_hands():
-                    await self._look_after(handover, handover.operator_id or "")
-            except (ChatError, StoreError) as error:
-                log.warning("operators.unseen", extra={"error": str(error)})
+        await asyncio.sleep(OPERATORS_EVERY)
+        try:
+            for handover in await self._store.in_human_hands():
+                await self._look_after(handover, handover.operator_id or "")
+        except (ChatError, StoreError) as error:
+            log.warning("operators.unseen", extra={"error": str(error)})
 
     async def _look_after(self, handover: Handover, operator_id: str) -> None:
         team_id = handover.conversation.thread.team_id

@@ -102,21 +102,21 @@ class Telling:
         return _LIMIT.format(minutes=round(give_up / _MINUTE)) if give_up >= _MINUTE else ""
 
     async def tidy(self, is_busy: Callable[[], bool]) -> None:
-        """Take buttons off with which nothing can be called off any more, once nothing else is to be shown."""
-        while True:
-            handover = await self._stale.get()
-            thread = handover.conversation.thread
-            wait = POLL
-            while wait:
-                await asyncio.sleep(wait)
-                take = partial(self._budget.take, thread.team_id, "chat.update", self._now(), keep=SPARE_EDITS)
-                wait = POLL if is_busy() else take()
-            try:
-                said = [part for part in await self._chat.find_parts(thread, -handover.id) if part.index % 2]
-                for first in sorted(said, key=lambda part: part.index)[:1]:
-                    await self._chat.edit(thread, first.ts, Body(notice=_TOLD[Move.ASK].format(limit=self._limit())))
-            except ChatError as error:
-                log.info("handover.untidied", extra={"handover": handover.id, "error": str(error)})
+        """Wait for buttons with which nothing can be called off any more, and take them off once nothing else is to be
+        shown."""
+        handover = await self._stale.get()
+        thread = handover.conversation.thread
+        wait = POLL
+        while wait:
+            await asyncio.sleep(wait)
+            take = partial(self._budget.take, thread.team_id, "chat.update", self._now(), keep=SPARE_EDITS)
+            wait = POLL if is_busy() else take()
+        try:
+            said = [part for part in await self._chat.find_parts(thread, -handover.id) if part.index % 2]
+            for first in sorted(said, key=lambda part: part.index)[:1]:
+                await self._chat.edit(thread, first.ts, Body(notice=_TOLD[Move.ASK].format(limit=self._limit())))
+        except ChatError as error:
+            log.info("handover.untidied", extra={"handover": handover.id, "error": str(error)})
 
     async def _say(self, place: ThreadKey, due: Due, number: int, body: Body) -> str:
         about = -due.handover.id

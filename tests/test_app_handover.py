@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from slackbot import app
+from slackbot import app, telling
 from slackbot.budget import SLACK_LIMITS, Budget, Limit
 from slackbot.demo import SHORTCUTS
 from slackbot.domain import HandoverState
@@ -438,6 +438,26 @@ async def test_nobody_comes(url: str) -> None:
         await play.sees(play.support, card.ts, "still waiting")
         await play.sees(dm, root, "nobody was free")
         await play.card("Ada is with the agent again")
+
+
+async def test_an_answer_that_nobody_foresaw(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where Slack lists things that are no messages, one thread keeps its button; the desk and the bot go on."""
+    monkeypatch.setattr(telling, "POLL", 0.05)
+    async with playing(url) as play:
+        slack, random = play.both.slack, play.both.slack.channels["random"]
+
+        def told(_args: Json) -> bool:
+            return any("Olga took over." in play.shows(play.support, card.ts) for card in play.cards())
+
+        slack.faults.add(method="conversations.replies", body='{"ok":true,"messages":["?"]}', when=told)
+        for _ in range(2):
+            root = await play.say("ada", random, f"<@{slack.bot_user_id}> human")
+            await play.sees(random, root, ASKED)
+            await play.press("olga", await play.card("Ada needs a human"), CLAIM)
+            await slack.wait(lambda: "desk.broke" in caplog.messages, timeout=10)
+        await slack.wait(lambda: "[No human needed]" not in play.shows(random, root), timeout=10)
 
 
 # --- many -------------------------------------------------------------------------------------------------------------

@@ -839,6 +839,7 @@ def test_guests() -> None:
         {"team_id": "T2", "enterprise_user": {"teams": ["T1", "T2"]}},
     ]
     assert not any(is_guest(record, "T1") for record in ours)
+    assert is_guest({"team_id": ["T1"], "enterprise_user": {"teams": [["T1"]]}}, "T1")
     marks = ("is_restricted", "is_ultra_restricted", "is_stranger")
     guests = [{"team_id": "T1", mark: True} for mark in marks]
     guests += [{"team_id": "T2"}, {"team_id": "T2", "enterprise_user": {"teams": None}}]

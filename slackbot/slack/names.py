@@ -115,6 +115,6 @@ class Names:
 def _is_guest(record: Mapping[str, Any], team_id: str) -> bool:
     """https://docs.slack.dev/reference/objects/user-object."""
     teams = mapping(record.get("enterprise_user")).get("teams")
-    home = {record.get("team_id") or team_id, *(teams if isinstance(teams, list) else ())}
+    home = {str(record.get("team_id") or team_id), *map(str, teams if isinstance(teams, list) else ())}
     marks = ("is_restricted", "is_ultra_restricted", "is_stranger")
     return team_id not in home or any(record.get(mark) for mark in marks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -231,6 +232,19 @@ async def test_an_outage_is_told_in_time_and_survived(store: Store, outage: Outa
     assert sum(answer.duplicate for answer in answers) >= 1
     assert (await claimed(store)).ts == ts(1)
     assert (await store.counts()).queued == 300
+
+
+async def test_names_that_are_not_resolved_keep_nothing_from_being_stored(store: Store) -> None:
+    """Who waits for a name service that says nothing has a thread of the loop's own until it does, even when nobody
+    wants to know any more: here all of them."""
+    answered = threading.Event()
+    resolving = [asyncio.get_running_loop().run_in_executor(None, answered.wait) for _ in range(40)]
+    try:
+        assert (await accept(store, message(1))).turn_id
+        assert await store.finish((await claimed(store)).id, "me")
+    finally:
+        answered.set()
+        await asyncio.gather(*resolving)
 
 
 async def test_a_caller_that_gives_up_leaves_the_writer_alone(store: Store, outage: Outage) -> None:

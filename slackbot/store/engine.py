@@ -6,8 +6,10 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -195,6 +197,8 @@ class Database:
         self._group_writer = create_engine(
             url.set(drivername=drivers[1]), pool_size=1, max_overflow=0, connect_args=limits, **options
         )
+        # Not one of the loop's, which all wait for the name service when it hangs. One is enough for one connection.
+        self._group_thread = ThreadPoolExecutor(1, "store-group")
         self._group_connection: psycopg.Connection | None = None
         self._group_writer.update_execution_options(**{WRITES: True})
         for engine in (self._engine.sync_engine, self._group_writer):
@@ -267,9 +271,12 @@ class Database:
 
             impatience = asyncio.get_running_loop().call_later(OPERATION_SECONDS, self._hang_up)
             try:
-                return await asyncio.to_thread(write)
+                return await self._in_thread(write)
             finally:
                 impatience.cancel()
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._group_thread, work)
 
     async def _commit_all(self) -> None:
         while self._waiting:
@@ -278,7 +285,7 @@ class Database:
             group = [work for work in group if not work.outcome.done()]
             if not group:
                 continue
-            [outcomes] = await asyncio.gather(asyncio.to_thread(self._commit, group), return_exceptions=True)
+            [outcomes] = await asyncio.gather(self._in_thread(partial(self._commit, group)), return_exceptions=True)
             if isinstance(outcomes, BaseException):
                 outcomes = [outcomes] * len(group)
             for work, outcome in zip(group, outcomes, strict=True):
@@ -331,3 +338,4 @@ class Database:
             await asyncio.wait([self._committing])
         await self._engine.dispose()
         self._group_writer.dispose()
+        self._group_thread.shutdown(wait=False)

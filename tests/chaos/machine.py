@@ -15,6 +15,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,8 @@ _real_monotonic, _real_time = time.monotonic, time.time
 _LOOPBACK_SECONDS = 0.0004
 """What was sent to a local socket is there by then."""
 _LONGEST_REAL_WAIT = 0.02
+_LOOPS_THREADS = 6
+"""Of the loop's own, as on two cores."""
 
 
 @dataclass
@@ -45,6 +48,10 @@ class Machine:
     """Local ports that answer no attempt to connect."""
     unknown: set[str] = field(default_factory=set)
     """Host names that the name service does not know."""
+    unanswered: set[str] = field(default_factory=set)
+    """Host names about which it says nothing."""
+    asking: list[str] = field(default_factory=list)
+    """For which of them a thread of the loop's waits, whoever has given up."""
     slow_statement: float = 0.0
     """Real seconds that each statement of the database takes."""
 
@@ -69,12 +76,14 @@ class _Jump(selectors.DefaultSelector):
 
     threads = 0
     """Pieces of work that threads have begun and not ended."""
+    pooled = 0
+    """Those among them that are for the loop's own threads."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
-        if self.threads:
+        if self.threads - (self.pooled if len(MACHINE.asking) >= _LOOPS_THREADS else 0):
             began = _real_monotonic()
             ready = super().select(min(_LONGEST_REAL_WAIT, timeout or _LONGEST_REAL_WAIT))
             # A computer too busy to come back in time has not made anything late.
@@ -84,28 +93,45 @@ class _Jump(selectors.DefaultSelector):
         return ready
 
 
+def _unanswered(host: str) -> None:
+    MACHINE.asking.append(host)
+    while host in MACHINE.unanswered:
+        time.sleep(_LONGEST_REAL_WAIT)
+    MACHINE.asking.remove(host)
+
+
 class _Loop(asyncio.SelectorEventLoop):
     def __init__(self, *, real: bool = False) -> None:
         self.jump = _Jump()
         # As if a thread worked all the time.
         self.jump.threads = int(real)
         super().__init__(self.jump)
+        self.set_default_executor(ThreadPoolExecutor(_LOOPS_THREADS))
 
     def time(self) -> float:
         return MACHINE.now
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         self.jump.threads += 1
+        self.jump.pooled += executor is None
         future = super().run_in_executor(executor, func, *args)
-        future.add_done_callback(self.ended)
+        future.add_done_callback(self.ended if executor else self._pooled_ended)
         return future
+
+    def _pooled_ended(self, future: object) -> None:
+        self.jump.pooled -= 1
+        self.ended(future)
 
     def ended(self, _: object) -> None:
         """A thread has done its piece of work."""
         self.jump.threads -= 1
 
     async def getaddrinfo(self, host: Any, port: Any, **more: Any) -> Any:
-        """Every name is this machine's, but those that are unknown today."""
+        """Every name is this machine's, but those that are unknown today. Time does not wait for those that it says
+        nothing about."""
+        host = host.decode() if isinstance(host, bytes) else host
+        if host in MACHINE.unanswered:
+            await super().run_in_executor(None, _unanswered, host)
         if host in MACHINE.unknown:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(port or 0)))]

@@ -199,9 +199,8 @@ def _of_the_machine() -> Iterator[Cell]:
             yield Cell(f"{side}, all of it", "connection refused", lasts, acts.ask, network(side, "unreachable"))
             yield Cell(f"{side}, all of it", "no connection comes", lasts, acts.ask, network(side, "silent"))
             yield Cell(f"{side}, while many ask", "connection refused", lasts, acts.crowd, network(side, "unreachable"))
-            yield Cell(
-                f"{side}, all of it", "name not found", lasts, acts.ask, network(side, "unknown"), settings=names
-            )
+            for kind, state in (("name not found", "unknown"), ("no name service", "unanswered")):
+                yield Cell(f"{side}, all of it", kind, lasts, acts.ask, network(side, state), settings=names)
     for arm, state in ((stop_postgresql, "gone"), (lock_postgresql, "locked")):
         yield Cell("PostgreSQL", f"{state} before the question", WHILE, acts.ask, arm, postgresql=True)
         yield Cell("PostgreSQL", f"{state} during the answer", WHILE, acts.ask, soon(arm), postgresql=True)

@@ -108,7 +108,8 @@ def after_a_break(arm: Arm) -> Arm:
 
 
 def network(side: str, state: str) -> Arm:
-    """One side refuses connections, answers none, or is unknown to the name service; its open ones are torn."""
+    """One side refuses connections, answers none, or is unknown to a name service that may say nothing at all; its open
+    ones are torn."""
 
     async def arm(scene: Scene, times: int | None) -> Arms:
         both = scene.both
@@ -116,7 +117,7 @@ def network(side: str, state: str) -> Arm:
             (both.slack.api_url, both.slack.faults) if side == "Slack" else (both.noxus.url, both.noxus.faults)
         )
         broken: set[Any] = getattr(MACHINE, state)
-        name = f"{side.lower()}.test" if state == "unknown" else port(url)
+        name = f"{side.lower()}.test" if state in {"unknown", "unanswered"} else port(url)
         broken.add(name)
         if side == "Slack":
             both.slack.faults.add(method="*", drop="before", times=None)

@@ -86,12 +86,13 @@ async def test_the_newest_question_by_ts_counts_not_the_newest_by_arrival(store:
 
 
 async def test_facts_count_the_questions_of_the_author_in_the_last_minute(store: Store, sql: Raw) -> None:
-    """Context, other people and older questions do not count."""
-    for at in range(3):
+    """Context, other people and older questions do not count, nor those from before the clock was set back."""
+    for at in (0, 1, 2, 5):
         await accept(store, message(at))
     await accept(store, message(3), KeepAsContext())
     await accept(store, message(4, user="U2"))
     sql("UPDATE turns SET accepted_at = accepted_at - 61 WHERE ts = %s", ts(0))
+    sql("UPDATE turns SET accepted_at = accepted_at + 3600 WHERE ts = %s", ts(5))
     assert (await facts(store, message(9))).asks_last_minute == 2
 
 

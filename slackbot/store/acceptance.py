@@ -266,7 +266,8 @@ def _known() -> Select[*tuple[Any, ...]]:
         turn.team_id == bindparam("team_id"), turn.channel_id == bindparam("channel_id"), turn.ts == bindparam("ts")
     )
     in_team, by_author = turn.team_id == bindparam("team_id"), turn.user_id == bindparam("user_id")
-    lately = and_(in_team, by_author, turn.accepted_at > epoch_now() - RATE_WINDOW)
+    # What lies ahead is from before the clock was set back.
+    lately = and_(in_team, by_author, turn.accepted_at.between(epoch_now() - RATE_WINDOW, epoch_now()))
     counted = {
         "asks": and_(lately, turn.kind == TurnKind.ASK.value),
         "notices": and_(lately, turn.kind == TurnKind.NOTICE.value),

@@ -129,7 +129,7 @@ class Agent(Protocol):
         ``AgentBusy``, ``AgentRefused``, ``AgentUnavailable``), or when nothing shows that it was. An answer that breaks
         off is gone on with as far as Noxus lets us. Iterating ends after it is complete, and raises ``StreamBroken``,
         ``AgentTimedOut``, ``ConversationFull`` or ``AgentRunFailed`` when it will not be, or when that cannot be told.
-        Leaving closes the connection.
+        Leaving closes the connection. For a turn that another process has by then nothing is sent: ``TurnLost``.
         """
 
     def recover(

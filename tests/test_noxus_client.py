@@ -45,6 +45,7 @@ from slackbot.errors import (
     FilesUnsent,
     StreamBroken,
 )
+from slackbot.leases import Lease, Standing, TurnLost, current, now
 from slackbot.noxus.client import PROFILE_RETRY_SECONDS, PROFILE_SECONDS, NoxusClient
 from slackbot.noxus.wire import SPREAD_SECONDS
 from slackbot.ports import Agent
@@ -719,6 +720,38 @@ async def test_a_server_that_is_not_there(unused_tcp_port: int) -> None:
         _, error = await failing(client)
     assert (type(error), error.may_have_arrived, error.status) == (AgentUnavailable, False, 0)
     assert patience.slept == [0.25, 0.5]
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_a_question_is_repeated_only_by_whom_has_its_turn(backend: Backend, *, is_lost: bool) -> None:
+    """Who loses the database in a pause waits until it is back, and asks nothing when the turn is another's by then."""
+    standing, paused = Standing("me"), asyncio.Event()
+    lease = Lease(standing)
+    lease.confirm(now(), 60)
+
+    async def sleep(_: float) -> None:
+        standing.lose()
+        paused.set()
+
+    async def turn(client: NoxusClient) -> list[AgentEvent]:
+        current.set(lease)
+        return await heard(client)
+
+    backend.answers(answer(429), stream(WHOLE))
+    async with connected(backend.url, sleep=sleep) as client:
+        asking = asyncio.create_task(turn(client))
+        await paused.wait()
+        await asyncio.sleep(0.1)
+        assert len(backend.requests) == 1
+        standing.regain()
+        if is_lost:
+            lease.lose()
+            with pytest.raises(TurnLost):
+                await asking
+        else:
+            lease.confirm(now(), 60)
+            assert await asking == WHOLE_EVENTS
+    assert len(backend.requests) == 2 - is_lost
 
 
 @pytest.mark.parametrize("mode", ["stream", "chat"])

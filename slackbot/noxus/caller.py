@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 
 from slackbot.errors import AgentDown, AgentUnavailable
+from slackbot.leases import may_write
 from slackbot.noxus.body import FilesBody
 from slackbot.noxus.breaker import Breaker
 from slackbot.noxus.wire import Call, Setback, request_id
@@ -69,7 +70,8 @@ class Caller:
             await response.aclose()
 
     async def send(self, call: Call, patience: float, until: float = float("inf")) -> httpx.Response:
-        """The successful answer, its body unread; the caller closes it. Raises ``AgentError`` kinds.
+        """The successful answer, its body unread; the caller closes it. Raises ``AgentError`` kinds,
+        and ``TurnLost`` instead of sending a message for a turn that is another process's by now.
 
         Waits ``patience`` seconds for an answer to begin, once all files are sent or as long as none moves on, and
         never beyond ``until`` (event loop time). While Noxus is down it does not wait at all: ``AgentDown``.
@@ -78,6 +80,9 @@ class Caller:
         setback: Setback | None = None
         attempt = 0
         while True:
+            if call.carries_message:
+                # Whoever took the turn over in a pause has found no message, and said so.
+                await may_write()
             if wait := self._breaker.wait(now()):
                 if setback is not None:
                     raise setback.error from setback.cause

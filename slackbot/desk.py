@@ -14,6 +14,7 @@ from slackbot.cards import Cards
 from slackbot.domain import ChannelKind, Handover, HandoverState, Move, SessionStatus
 from slackbot.errors import ChatError, ChatRateLimited
 from slackbot.leases import Lease, Standing, TurnLost, current, now
+from slackbot.pauses import jittered
 from slackbot.ports import Chat
 from slackbot.sessions import Sessions
 from slackbot.store import Due, Store, StoreError, Timers
@@ -168,14 +169,14 @@ class Desk:
             await self._let_go(due)
         except (ChatError, StoreError, TurnLost) as error:
             log.error("handover.untold", extra={**ids, "error": str(error)})
-            await asyncio.sleep(PAUSE_AFTER_TROUBLE)
+            await asyncio.sleep(jittered(PAUSE_AFTER_TROUBLE))
             await self._let_go(due)
         except asyncio.CancelledError:
             await self._let_go(due)
             raise
         except Exception as error:  # noqa: BLE001 - one broken handover must not keep the others waiting
             log.error("handover.broke", extra={**ids, "error": type(error).__name__})
-            await asyncio.sleep(PAUSE_AFTER_TROUBLE)
+            await asyncio.sleep(jittered(PAUSE_AFTER_TROUBLE))
             await self._let_go(due)
 
     async def _let_go(self, due: Due) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from slackbot.domain import Turn, TurnKind
 from slackbot.errors import ChatRateLimited, ChatUnavailable, SlackbotError, ThreadClosed
 from slackbot.leases import Lease, Standing, TurnLost, current, now
+from slackbot.pauses import jittered
 from slackbot.store import Store, StoreError
 from slackbot.turns import Turns
 
@@ -192,7 +193,7 @@ class Worker:
         pause = min(self._settings.first_backoff * 2.0 ** min(troubles - 1, 10), self._settings.longest_backoff)
         while True:
             try:
-                await self._store.postpone(turn.id, self._owner, pause)
+                await self._store.postpone(turn.id, self._owner, jittered(pause))
             except StoreError as gone:
                 log.error("turn.unrecorded", extra={"turn": turn.id, "error": str(gone)})
                 await asyncio.sleep(self._settings.store_pause)

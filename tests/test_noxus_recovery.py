@@ -481,6 +481,22 @@ async def test_ages_by_noxus_own_clock(backend: Backend) -> None:
             assert (text_of(events), type(error)) == ("Yes." if known else "", Interrupted)
 
 
+async def test_what_broke_in_one_moment_is_not_looked_for_in_one(backend: Backend) -> None:
+    """The answers of a Noxus that restarts break together: no two of them pause alike, however often they look."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await soon(seconds)
+
+    backend.tells = True
+    backend.answers(answer(409))
+    async with connected(backend.url, sleep=sleep, idle_seconds=0.6) as client:
+        ended = await asyncio.gather(*[heard(client, f"c-{number}", CONTENT, age=3.0) for number in range(5)])
+    assert {type(error) for _, error in ended} == {Interrupted}
+    assert len(slept) == len(set(slept)) >= 5 * (recovery.UNREADABLE_LOOKS - 2)
+
+
 def test_the_chosen_combinations() -> None:
     """They are few, and every value of every switch is among them."""
     assert len(CHOSEN) < 20

@@ -34,6 +34,7 @@ from slackbot.noxus.events import text_of
 from slackbot.noxus.exchange import Exchange, exchanges
 from slackbot.noxus.hearing import Hearing
 from slackbot.noxus.wire import Call
+from slackbot.pauses import jittered
 from slackbot.text.question import digest
 
 log = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ class Recovery:
         elif self._listens and self._now() >= self._attached_at + PAUSE:
             return
         # Also where streams open, say something or nothing, and end at once.
-        await self._sleep(self._pause)
+        await self._sleep(jittered(self._pause))
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     # --- the stream ---

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from slackbot.domain import Body, PartRecord, PartRef, ThreadKey
 from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone
 from slackbot.leases import AFTER_ALL_SECONDS
+from slackbot.pauses import jittered
 from slackbot.replies.answer import Answer
 from slackbot.replies.pace import LONG_SECONDS, STEADY_SECONDS, edit_interval
 from slackbot.replies.tools import ReplyTools
@@ -259,7 +260,7 @@ class Messages:
         if shown.unconfirmed > UNCONFIRMED_TRIES:
             raise error
         log.warning("part.unconfirmed", extra={"turn": self.turn_id, "part": index, "error": str(error)})
-        return min(0.5 * 2.0**shown.unconfirmed, LONGEST_WAIT)
+        return jittered(min(0.5 * 2.0**shown.unconfirmed, LONGEST_WAIT))
 
     def _smaller(self, index: int, error: BodyRefused) -> float:
         """Slack shows this part in no form: in two pieces it may. Nothing that people have read is taken away."""

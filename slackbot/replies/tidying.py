@@ -10,6 +10,7 @@ from slackbot.budget import Budget
 from slackbot.domain import Body, ThreadKey
 from slackbot.errands import Errands
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable, SlackbotError
+from slackbot.pauses import jittered
 from slackbot.ports import Chat
 from slackbot.replies.pace import OpenReplies
 
@@ -110,7 +111,7 @@ class Tidying:
                 return
             if await self._is_done(ts, wanted):
                 break
-            await asyncio.sleep(min(PAUSE * 2.0**tries, LONGEST_PAUSE))
+            await asyncio.sleep(jittered(min(PAUSE * 2.0**tries, LONGEST_PAUSE)))
         if self._wanted.get(ts) is wanted:
             self.forget(ts)
 

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from slackbot.domain import Body, Button, PartRecord, PartRef, ThreadKey
 from slackbot.errors import BodyRefused, ChatError, ChatRateLimited, ChatUnavailable, MessageGone
+from slackbot.pauses import jittered
 from slackbot.slack.blocks import build, plain_body
 from slackbot.slack.calls import POST_PATIENCE, Calls
 from slackbot.slack.events import RATINGS
@@ -161,7 +162,7 @@ class Posts:
                     self._unsure.put(part, str(error), UNSURE_SECONDS)
                 if tries > POST_RETRIES:
                     raise
-                await self._sleep(RETRY_PAUSE * 2.0**tries)
+                await self._sleep(jittered(RETRY_PAUSE * 2.0**tries))
 
     async def _posted(self, thread: ThreadKey, part: PartRef) -> str:
         """Where a part stands that may have been posted; empty where it was not. Raises ``ChatError`` kinds."""

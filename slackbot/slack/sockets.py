@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import random
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -19,6 +18,7 @@ import aiohttp
 from aiohttp import ClientWebSocketResponse, ClientWSTimeout, WSMsgType
 
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable
+from slackbot.pauses import jittered
 from slackbot.serving import failure
 from slackbot.slack.events import mapping
 from slackbot.slack.server import Gate
@@ -274,4 +274,4 @@ def _pause(failures: int) -> float:
     """Seconds before the next try: none, then about 0.25, 0.5, 1 and so on. The spread keeps replicas apart."""
     if not failures:
         return 0.0
-    return float(min(LONGEST_PAUSE, 2.0 ** (failures - 3))) * random.uniform(0.8, 1.2)  # noqa: S311
+    return jittered(min(LONGEST_PAUSE, 2.0 ** (failures - 3)))

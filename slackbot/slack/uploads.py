@@ -16,6 +16,7 @@ import aiohttp
 
 from slackbot.domain import FileBytes, FileTrouble, ThreadKey
 from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable, FileRefused
+from slackbot.pauses import jittered
 from slackbot.slack.addresses import takes_token
 from slackbot.slack.calls import Call
 from slackbot.slack.events import mapping
@@ -117,7 +118,7 @@ class Uploads:
                 if tries == TRIES:
                     raise
                 log.info("upload.again", extra={"team": team_id, "error": str(error)})
-            await self._sleep(PAUSE * 2.0**tries)
+            await self._sleep(jittered(PAUSE * 2.0**tries))
 
     async def _send(self, url: str, file: FileBytes) -> None:
         """Post the bytes as they are. The address is its own permission: no token goes there."""
@@ -159,7 +160,7 @@ class Uploads:
                 if not (unsure or lost):
                     raise
                 log.info("upload.again", extra={"where": str(thread), "file": file_id, "error": str(error)})
-                await self._sleep(PAUSE * 2.0**tries)
+                await self._sleep(jittered(PAUSE * 2.0**tries))
                 # Shared twice would be seen by everybody; a file that Slack does not know was not shared.
                 if lost and await self._known(thread.team_id, file_id, error) is not None:
                     return None

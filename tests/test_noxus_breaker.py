@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slackbot.domain import AgentTarget, RunFinished
-from slackbot.errors import AgentDown, AgentError, AgentUnavailable
+from slackbot.domain import AgentEvent, AgentTarget, RunFinished
+from slackbot.errors import AgentDown, AgentError, AgentTimedOut, AgentUnavailable
 from slackbot.noxus import breaker, caller
 from slackbot.noxus.breaker import FAILURES, RUN_SECONDS, TRIAL_SECONDS, Breaker
 from slackbot.noxus.client import NoxusClient
@@ -175,3 +175,50 @@ async def test_retries_end_when_it_opens(noxus: NoxusSimulator, client: NoxusCli
         errors.append(type(gone.value))
     assert errors[:2] == [AgentUnavailable] * 2
     assert errors[-1] is AgentDown
+
+
+# --- questions that wait ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of failures may be short, and whoever waits soon wonders whether Noxus answers anybody."""
+    monkeypatch.setattr(breaker, "RUN_SECONDS", 0.0)
+    monkeypatch.setattr(caller, "DOUBT_SECONDS", 0.3)
+    monkeypatch.setattr(caller, "LOOK_SECONDS", 0.3)
+
+
+async def asked(client: NoxusClient, conversation: str, question: str = "/say well") -> list[AgentEvent] | AgentError:
+    """The answer, or what went wrong with it."""
+    try:
+        async with client.ask(conversation, question) as events:
+            return [event async for event in events]
+    except AgentError as error:
+        return error
+
+
+async def conversations(noxus: NoxusSimulator, client: NoxusClient) -> list[str]:
+    """More than a breaker needs."""
+    target = AgentTarget(agent_id=noxus.agent_id)
+    return [await client.create_conversation(target, "follow-up") for _ in range(FAILURES + 3)]
+
+
+@pytest.mark.usefixtures("doubtful")
+async def test_questions_do_not_wait_long_for_a_noxus_that_hangs(noxus: NoxusSimulator, client: NoxusClient) -> None:
+    """Though nothing but questions is under way, it is seen that nobody is answered; each was asked once."""
+    threads = await conversations(noxus, client)
+    noxus.faults.add(delay=100.0, times=None)
+    ended = await asyncio.gather(*[asked(client, thread) for thread in threads])
+    assert [(type(error), getattr(error, "may_have_arrived", None)) for error in ended] == [(AgentTimedOut, True)] * 8
+    assert client.is_down
+    assert [request.endpoint for request in noxus.requests].count("stream") == len(threads)
+
+
+@pytest.mark.usefixtures("doubtful")
+async def test_slow_answers_of_a_noxus_that_is_there_are_waited_for(noxus: NoxusSimulator, client: NoxusClient) -> None:
+    """However many begin late: one that looks is answered, and that is enough for all."""
+    threads = await conversations(noxus, client)
+    noxus.faults.add(path="stream", delay=2.0, times=None)
+    ended = await asyncio.gather(*[asked(client, thread) for thread in threads])
+    assert [isinstance(events, list) and events[-1] for events in ended] == [RunFinished()] * len(threads)
+    assert "get" in [request.endpoint for request in noxus.requests]

@@ -46,6 +46,7 @@ from slackbot.errors import (
     StreamBroken,
 )
 from slackbot.leases import Lease, Standing, TurnLost, current, now
+from slackbot.noxus import breaker, caller
 from slackbot.noxus.client import PROFILE_RETRY_SECONDS, PROFILE_SECONDS, NoxusClient
 from slackbot.noxus.wire import SPREAD_SECONDS
 from slackbot.ports import Agent
@@ -451,8 +452,8 @@ async def test_a_whole_message_without_an_answer_may_have_arrived() -> None:
     assert (type(error), error.may_have_arrived) == (AgentUnavailable, True)
 
 
-async def test_sending_files_may_take_longer_than_silence() -> None:
-    """As long as they move on, only the deadline of the whole answer counts."""
+async def test_sending_files_may_take_longer_than_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as they move on, only the deadline of the whole answer counts; nobody doubts that Noxus is there."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         read = b""
@@ -463,8 +464,13 @@ async def test_sending_files_may_take_longer_than_silence() -> None:
         await writer.drain()
 
     with tempfile.TemporaryFile() as content:
-        async with peer(serve, idle_seconds=1.5) as client, client.ask("c-1", "see", [big(content)]) as events:
-            assert [event async for event in events] == WHOLE_EVENTS
+        with monkeypatch.context() as doubtful:
+            doubtful.setattr(caller, "DOUBT_SECONDS", 0.6)
+            doubtful.setattr(caller, "LOOK_SECONDS", 0.2)
+            doubtful.setattr(breaker, "RUN_SECONDS", 0.0)
+            doubtful.setattr(breaker, "FAILURES", 1)
+            async with peer(serve, idle_seconds=1.5) as client, client.ask("c-1", "see", [big(content)]) as events:
+                assert [event async for event in events] == WHOLE_EVENTS
         async with peer(serve, idle_seconds=1.5, total_seconds=1.0) as client:
             assert type(await refused(client, big(content))) is AgentTimedOut
 

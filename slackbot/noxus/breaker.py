@@ -13,11 +13,13 @@ TRIAL_SECONDS: Final = 10.0
 class Breaker:
     """Opens after a run of failures; then one call may go in ``TRIAL_SECONDS``, and the first answer closes it.
 
-    Only calls that begin are held back: those under way go on, and when one of them is answered, all is well.
+    Only calls that begin are held back. What becomes of those under way is their caller's affair, and when one of them
+    is answered, all is well.
     """
 
     def __init__(self) -> None:
-        self._answered_at = float("-inf")
+        self.answered_at = float("-inf")
+        """When the last call was answered."""
         self._failed: list[str] = []
         self._failing_since = 0.0
         self._next_trial: float | None = None
@@ -39,7 +41,7 @@ class Breaker:
     def answered(self, now: float) -> bool:
         """A call was answered, whatever the answer; True: that closes it."""
         closes = self.is_open
-        self._answered_at, self._next_trial = now, None
+        self.answered_at, self._next_trial = now, None
         self._failed.clear()
         return closes
 
@@ -49,7 +51,7 @@ class Breaker:
         ``about`` names what alone may be broken, such as one conversation: that counts once.
         """
         # What began before the last answer is no news.
-        if self.is_open or began < self._answered_at or (about and about in self._failed):
+        if self.is_open or began < self.answered_at or (about and about in self._failed):
             return False
         self._failing_since = min(began, self._failing_since) if self._failed else began
         self._failed.append(about)

@@ -6,11 +6,12 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import httpx
 
-from slackbot.errors import AgentDown, AgentUnavailable
+from slackbot.errors import AgentDown, AgentError, AgentUnavailable
 from slackbot.leases import may_write
 from slackbot.noxus.body import FilesBody
 from slackbot.noxus.breaker import Breaker
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 PLAIN_SECONDS: Final = 30.0
 """Patience for a call that runs no agent."""
 
+DOUBT_SECONDS: Final = 30.0
+"""After so long without an answer to anybody, whoever waits for one to a message looks whether Noxus is there."""
+LOOK_SECONDS: Final = 10.0
 _DETAIL_SECONDS: Final = 5.0
 _TIMEOUT: Final = httpx.Timeout(connect=10.0, write=60.0, pool=10.0, read=None)
 """Reading has deadlines of our own: httpx's would start afresh with every keep-alive comment."""
@@ -74,7 +78,8 @@ class Caller:
         and ``TurnLost`` instead of sending a message for a turn that is another process's by now.
 
         Waits ``patience`` seconds for an answer to begin, once all files are sent or as long as none moves on, and
-        never beyond ``until`` (event loop time). While Noxus is down it does not wait at all: ``AgentDown``.
+        never beyond ``until`` (event loop time). While Noxus is down it does not wait at all: ``AgentDown``. A message
+        that waits by then has no more patience than ``DOUBT_SECONDS``.
         """
         now = asyncio.get_running_loop().time
         setback: Setback | None = None
@@ -129,12 +134,35 @@ class Caller:
                     body = {"json": call.body}
                 url = self.base + call.path
                 request = self._http.build_request(call.method, url, params=call.params, headers=headers, **body)
-                response = await self._http.send(request, stream=True)
+                doubting = asyncio.create_task(self._doubt(call, patience, limit))
+                try:
+                    response = await self._http.send(request, stream=True)
+                finally:
+                    doubting.cancel()
         except (TimeoutError, httpx.HTTPError) as error:
             return call.lost(error, self.key)
         if response.is_success or (call.as_it_is and response.has_redirect_location):
             return response
         return call.refused(response.status_code, response.headers, await _error_body(response), self.key)
+
+    async def _doubt(self, call: Call, patience: float, limit: asyncio.Timeout) -> None:
+        """Set ``limit`` to now when a message has been waiting for long and Noxus answers nobody: many of them would
+        keep everybody else waiting. A Noxus that answers may take its time.
+        """
+        if not call.carries_message:
+            return
+        now = asyncio.get_running_loop().time
+        began = now()
+        while True:
+            moved = (limit.when() or began) - patience
+            rest = max(began, moved, self._breaker.answered_at) + DOUBT_SECONDS - now()
+            if rest <= 0.0:
+                with suppress(AgentError):
+                    await self.json(Call("GET", call.about), LOOK_SECONDS)
+                if self._breaker.is_open and not limit.expired():
+                    limit.reschedule(now())
+                rest = LOOK_SECONDS
+            await asyncio.sleep(rest)
 
 
 async def _error_body(response: httpx.Response) -> bytes:

@@ -109,7 +109,7 @@ class Call:
         return self.method == "GET"
 
     @property
-    def _about(self) -> str:
+    def about(self) -> str:
         """One conversation, file or agent; nothing for a call to them all."""
         thing = self.path.split("/")[:4]
         return "/".join(thing) if len(thing) > 3 else ""
@@ -126,7 +126,7 @@ class Call:
             f"{self.method} {self.path}: {text}", may_have_arrived=self.carries_message and not (unsent or in_part)
         )
         again = unsent or (self._repeatable and kind is AgentUnavailable)
-        about = "" if unsent else self._about
+        about = "" if unsent else self.about
         return Setback(error, cause, Retry.FAILED if again else Retry.NEVER, down=True, about=about)
 
     def refused(self, status: int, headers: httpx.Headers, body: bytes, hidden: str) -> Setback:
@@ -148,7 +148,7 @@ class Call:
         elif self._repeatable and status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             retry = Retry.FAILED
         down = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
-        return Setback(error, None, retry, _retry_after(headers), down=down, about=self._about)
+        return Setback(error, None, retry, _retry_after(headers), down=down, about=self.about)
 
 
 def message_body(content: str) -> dict[str, object]:

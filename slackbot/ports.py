@@ -61,9 +61,9 @@ class Chat(Protocol):
         """Put the mark of a waiting message (a reaction) on somebody's message; one that is there is no error.
         False where there is none now, as the team does not allow reactions, None where nobody knows."""
 
-    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> bool:
+    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> bool | None:
         """Take the mark off again; one that is not there is no error. True when it is off for good: taken off, or gone
-        with its message."""
+        with its message. None where another try may help."""
 
     async def ask_privately(
         self, thread: ThreadKey, user_id: str, text: str, buttons: Sequence[Button], about_ts: str

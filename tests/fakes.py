@@ -32,7 +32,7 @@ from slackbot.domain import (
     TextDelta,
     ThreadKey,
 )
-from slackbot.errors import FileRefused, Interrupted, MessageGone
+from slackbot.errors import ChatUnavailable, FileRefused, Interrupted, MessageGone
 
 
 @dataclass(slots=True)
@@ -172,8 +172,11 @@ class FakeChat:
             self.marks.add(ts)
         return self.can_mark
 
-    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> bool:
-        await self._call("unmark_waiting")
+    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> bool | None:
+        try:
+            await self._call("unmark_waiting")
+        except ChatUnavailable:
+            return None
         if ts not in self.marks:
             return False
         self.marks.remove(ts)

@@ -718,6 +718,23 @@ async def test_a_mark_that_fails(world: World, fault: dict[str, str], known: boo
     assert await world.chat.mark_waiting(thread, thread.root_ts)
 
 
+@pytest.mark.parametrize(
+    ("fault", "is_off"),
+    [
+        ({"error": "ratelimited", "retry_after": 80}, None),
+        ({"status": 502}, None),
+        ({"error": "thread_locked"}, False),
+        ({"error": "message_not_found"}, True),
+    ],
+)
+async def test_a_mark_that_stays(world: World, fault: dict[str, Any], is_off: bool | None) -> None:  # noqa: FBT001 - a case
+    """The caller learns whether another try may help."""
+    thread = await world.thread()
+    assert await world.chat.mark_waiting(thread, thread.root_ts)
+    world.slack.faults.add(method="reactions.remove", **fault)
+    assert await world.chat.unmark_waiting(thread, thread.root_ts) is is_off
+
+
 async def test_marks_stay_within_the_budget(world: World) -> None:
     """A burst of waiting messages is not worth a refusal: some are told in another way; taking marks off has time."""
     thread = await world.thread()

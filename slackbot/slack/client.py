@@ -115,9 +115,12 @@ class SlackChat:
             return None
         return error is None
 
-    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> bool:
-        """Take the mark off; False where that is not possible, for whatever reason, or where there is none (yet)."""
-        return await self._attempt(thread, "reactions.remove", _mark(thread, ts), patience=UNMARK_PATIENCE) is None
+    async def unmark_waiting(self, thread: ThreadKey, ts: str) -> bool | None:
+        """Take the mark off; False where Slack refuses that, or where there is none (yet), None where Slack is away.
+
+        https://docs.slack.dev/reference/methods/reactions.remove
+        """
+        return _is_done(await self._attempt(thread, "reactions.remove", _mark(thread, ts), patience=UNMARK_PATIENCE))
 
     async def post(self, thread: ThreadKey, body: Callable[[], Body], part: PartRef | None = None) -> str:
         """Post into the thread; see ``Chat.post``. What Slack will not show as blocks goes out as plain text."""
@@ -166,7 +169,7 @@ class SlackChat:
         # Whoever waits to hear that the agent works hears its answer sooner; that it is done must not be missed.
         patience = 0.0 if status is SessionStatus.PROCESSING else UNMARK_PATIENCE
         error = await self._attempt(thread, "agents.sessions.setStatus", wanted, patience=patience)
-        return None if isinstance(error, (ChatRateLimited, ChatUnavailable)) else error is None
+        return _is_done(error)
 
     async def upload(self, thread: ThreadKey, file: FileBytes, *, alt: str = "", caption: str = "") -> None:
         """Share a file in the thread and wait until it stands there."""
@@ -240,6 +243,11 @@ class SlackChat:
         """Write the file's bytes to ``into``; see ``Chat.download``."""
         token = self._installations.find(team_id).token
         return await self._downloads.download(token, self._web.scopes.get(token, ""), file, into, most=most)
+
+
+def _is_done(error: ChatError | None) -> bool | None:
+    """Whether a call was taken; None where another try may help."""
+    return None if isinstance(error, (ChatRateLimited, ChatUnavailable)) else error is None
 
 
 def _mark(thread: ThreadKey, ts: str) -> dict[str, Any]:

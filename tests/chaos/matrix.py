@@ -43,7 +43,7 @@ class Cell:
     """Whether it is in force when the bot starts."""
     bears: frozenset[str] = frozenset()
     """What nobody can help: ``silence`` where nothing can be said, ``stop`` and ``repeats`` where nothing can be
-    changed, so that a Stop button stays, or words stand there again below."""
+    changed, so that a Stop button stays, or words stand there again below, ``mark`` where an hourglass stays."""
     settings: dict[str, str] = field(default_factory=dict)
     postgresql: bool = False
 
@@ -187,6 +187,8 @@ def _unavoidable(method: str, code: str) -> frozenset[str]:
     found = {"silence"} if method in _SAYS and code in NOTHING_CAN_BE_SAID else set()
     if method in {"chat.update", "chat.delete"} and code not in PASSING:
         found.add("stop")
+    if method == "reactions.remove" and code not in PASSING:
+        found.add("mark")
     if method == "chat.update" and code in MESSAGE_IS_STUCK:
         found.add("repeats")
     return frozenset(found)

@@ -75,6 +75,8 @@ class Sight:
     messages: int
     files: int
     status: str
+    waits: bool
+    """Whether the question bears the mark of those who wait."""
     expected: list[str]
 
     @property
@@ -91,8 +93,9 @@ class Sight:
         said = [f"“{sentence}”" for sentence in self.sentences]
         files = [f"{self.files} file"] if self.files else []
         status = [f"status “{self.status}”"] if self.status else []
+        waits = ["⏳"] if self.waits else []
         pressed = ["[Retry]"] if self.buttons[RETRY] else []
-        return " + ".join(filter(None, [shown, *files, *said, *pressed, *status])) or "nothing"
+        return " + ".join(filter(None, [shown, *files, *said, *pressed, *status, *waits])) or "nothing"
 
     @property
     def whole(self) -> bool:
@@ -104,8 +107,10 @@ class Sight:
         again = "repeats" in bears and self.words[-len(self.expected) :] == self.expected
         if self.words != self.expected[: len(self.words)] and "repeats" not in bears:
             found.append("words missing, repeated or out of order")
-        if self.buttons[STOP] and not bears:
+        if self.buttons[STOP] and not bears - {"mark"}:
             found.append("a Stop button is left")
+        if self.waits and "mark" not in bears:
+            found.append("an hourglass is left")
         if self.status:
             found.append("a status is left")
         if not (self.whole or again or "silence" in bears):
@@ -183,7 +188,8 @@ class Scene:
         if not expected and any(agents_words(said) for said in ours):
             words = expected = ["something"]
         status = slack.status(question.channel, question.root)
-        return Sight(words, sentences, pressed, len(ours), files, status, expected)
+        waits = any(said.ts == question.ts and said.reactions for said in slack.messages(question.channel))
+        return Sight(words, sentences, pressed, len(ours), files, status, waits, expected)
 
     def _turn_of(self, said: SimMessage) -> str:
         turn = ((said.metadata or {}).get("event_payload") or {}).get("turn_id")

@@ -33,7 +33,9 @@ STOP_SECONDS: Final = 5.0
 CROWDED_SECONDS: Final = 60.0
 BODY_BYTES: Final = 1024 * 1024
 CONNECTIONS: Final = 500
-"""One more, and the one that has waited longest for its client is closed."""
+"""One more that waits for its client, and the one that has waited longest is closed."""
+SERVED: Final = 4 * CONNECTIONS
+"""So many are answered at once; who comes then is sent away."""
 
 Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
@@ -151,13 +153,22 @@ class _Server(web.Server):
         return _Connection(self)
 
     def admit(self, connection: _Connection) -> None:
+        if len(self.connections) - len(self.waiting) > SERVED:
+            self._crowded(connection)
+        else:
+            self.await_client(connection)
+
+    def await_client(self, connection: _Connection) -> None:
+        """It has to say something now."""
         self.waiting[connection] = None
-        if len(self.connections) <= CONNECTIONS:
-            return
-        next(iter(self.waiting)).drop()
+        if len(self.waiting) > CONNECTIONS:
+            self._crowded(next(iter(self.waiting)))
+
+    def _crowded(self, connection: _Connection) -> None:
+        connection.drop()
         if self.loop.time() - self._told >= CROWDED_SECONDS:
             self._told = self.loop.time()
-            log.warning("http.crowded", extra={"connections": CONNECTIONS})
+            log.warning("http.crowded", extra={"connections": len(self.connections)})
 
     def _begin(
         self,
@@ -213,7 +224,7 @@ class _Connection(web.RequestHandler):
         finally:
             self._expect(None, "")
             if self.transport is not None:
-                self._server.waiting[self] = None
+                self._server.await_client(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._forget()

@@ -213,15 +213,42 @@ async def test_many_connections(
     assert [line["msg"] for line in lines(caplog)] == ["http.crowded"]
 
 
-async def test_busy_connections_are_not_dropped(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When nobody waits, the newest goes."""
-    monkeypatch.setattr(serving, "CONNECTIONS", 1)
-    busy = await connect(server)
-    await busy.send(POST + b"Content-Length: 2\r\n\r\n")
-    await asyncio.sleep(0.05)
+async def begin(server: HttpServer) -> Client:
+    """A client that is being served: it has yet to send two bytes."""
+    client = await connect(server)
+    await client.send(POST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+    assert b" 100 " in await client.line() + await client.line()
+    return client
+
+
+async def test_many_requests_at_once(
+    server: HttpServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is being served is not counted with those who wait: all are answered, and then the longest idle ones go."""
+    monkeypatch.setattr(serving, "CONNECTIONS", 2)
+    served = [await begin(server) for _ in range(5)]
+    assert lines(caplog) == []
+    for client in served:
+        await client.send(b"hi")
+        assert b" 200 " in await client.line()
+    for client in served[:3]:
+        assert (await client.rest()).endswith(b"hi")
+    for client in served[3:]:
+        await client.send(POST + b"Connection: close\r\nContent-Length: 3\r\n\r\nbye")
+        assert (await client.rest()).endswith(b"bye")
+    assert [line["msg"] for line in lines(caplog)] == ["http.crowded"]
+
+
+async def test_too_many_requests_at_once(
+    server: HttpServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest goes, and who is being served is answered."""
+    monkeypatch.setattr(serving, "SERVED", 1)
+    busy = await begin(server)
     assert await ask(server, POST + b"Content-Length: 0\r\n\r\n") == b""
     await busy.send(b"hi")
     assert b" 200 " in await busy.line()
+    assert [line["msg"] for line in lines(caplog)] == ["http.crowded"]
 
 
 @pytest.mark.parametrize(

@@ -296,7 +296,7 @@ class Intake:
                 await self._store.unmarked(turn_id)
             if not marked:
                 await self._chat.whisper(thread, message.user_id, WAITING)
-            elif not await self._store.is_queued(turn_id):
+            if marked is not False and not await self._store.is_queued(turn_id):
                 # Its turn came while we were at it, and may have found no mark to take off.
                 await self._marks.off(thread, message.ts, turn_id)
 

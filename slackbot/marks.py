@@ -7,6 +7,7 @@ from functools import partial
 
 from slackbot.domain import ThreadKey
 from slackbot.errands import Errands
+from slackbot.pauses import jittered
 from slackbot.ports import Chat
 from slackbot.replies.tidying import LONGEST_PAUSE, PAUSE, TRIES
 from slackbot.store import Store, StoreError
@@ -42,5 +43,5 @@ class Marks:
 
     def _again(self, thread: ThreadKey, ts: str, turn_id: int, tries: int) -> None:
         if tries + 1 < TRIES:
-            pause = min(PAUSE * 2.0**tries, LONGEST_PAUSE)
+            pause = jittered(min(PAUSE * 2.0**tries, LONGEST_PAUSE))
             asyncio.get_running_loop().call_later(pause, self.off_later, thread, ts, turn_id, tries + 1)

@@ -228,6 +228,37 @@ async def test_a_postponed_submitted_turn_comes_back_submitted(store: Store, sql
     assert (again.ts, again.attempt, again.submitted) == (ts(1), 1, True)
 
 
+@pytest.mark.parametrize("submitted", [False, True])
+async def test_a_clock_that_is_set_back_keeps_nothing_waiting(
+    store: Store, database_url: str, sql: Raw, *, submitted: bool
+) -> None:
+    """Whatever was put off comes soon, not at the time by the clock of before."""
+    await accept(store, message(1))
+    turn = await claimed(store)
+    if submitted:
+        await store.mark_submitted(turn.id, "me")
+    assert await store.postpone(turn.id, "me", 60)
+    assert await drain(store) == []
+    later = "available_at = available_at + %s, parked_until = parked_until + %s, lease_until = lease_until + %s"
+    sql(f"UPDATE turns SET {later}, echoes_at = available_at + %s", *[7200.0] * 4)
+    async with stores(database_url, 1) as [afterwards]:
+        assert await drain(afterwards) == []
+        [[echoes]] = sql("SELECT echoes_at - available_at FROM turns")
+        assert echoes < 0
+        sql("UPDATE turns SET parked_until = parked_until - 31, lease_until = lease_until - 31")
+        again = await claimed(afterwards)
+    assert (again.ts, again.submitted) == (ts(1), submitted)
+
+
+async def test_a_clock_that_is_set_back_keeps_no_one_silent(store: Store, sql: Raw) -> None:
+    """Nor does what had been put off and is looked at only then, and what is held back in a thread."""
+    await accept(store, message(1))
+    await accept(store, message(2), Say(Notice.GREETING))
+    sql("UPDATE turns SET available_at = accepted_at + 7200")
+    sql("UPDATE conversations SET held_until = created_at + 7200")
+    assert {turn.ts for turn in await drain(store)} == {ts(1), ts(2)}
+
+
 async def test_two_presses_on_retry_queue_once(replicas: list[Store]) -> None:
     """Eight presses at the same moment over four replicas: one queues, the others are told."""
     await accept(replicas[0], message(1))

@@ -16,7 +16,9 @@ from slackbot.domain import (
     TurnKind,
     TurnState,
 )
+from slackbot.leases import now
 from slackbot.store import rows
+from slackbot.store.ahead import bring_nearer
 from slackbot.store.engine import Database
 from slackbot.store.lanes import Load, Rotation, Walk, first_of_lane, look_again
 from slackbot.store.models import ConversationRow, TurnRow, epoch_now, is_running
@@ -24,6 +26,9 @@ from slackbot.store.values import Bounds
 
 _TRANSACTIONS = 10
 """After so many lost races, or so much that has to wait, a claim comes back with nothing; the next poll goes on."""
+
+_NEARER_SECONDS = 60.0
+"""So often it is seen to that nothing waits because the clock was set back."""
 
 
 class Claims:
@@ -34,6 +39,7 @@ class Claims:
         self._bounds = bounds
         self._rotations = {brief: Rotation() for brief in (False, True)}
         self._brief_first = False
+        self._nearer_at = float("-inf")
 
     async def claim(self, owner: str, lease_seconds: float, limit: int, at_work: Collection[int]) -> list[Turn]:
         """Take the next ``limit`` turns that may run, abandoned ones first, in one transaction; of those the owner is
@@ -41,6 +47,9 @@ class Claims:
 
         Replicas that claim at the same moment do not see each other: then a bound may be passed by what one took.
         """
+        if now() >= self._nearer_at:
+            await self._database.transact(bring_nearer)
+            self._nearer_at = now() + _NEARER_SECONDS
         for _ in range(_TRANSACTIONS):
             try:
                 turns, unfinished = await self._transaction(owner, lease_seconds, limit, at_work)

@@ -31,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from slackbot.domain import TurnState
+from slackbot.store.ahead import lies_ahead
 from slackbot.store.engine import Database
 from slackbot.store.errors import StoreError
 from slackbot.store.models import (
@@ -288,7 +289,7 @@ def _older(turn: TurnLike) -> Select[int]:
 
 def _held(turn: TurnLike) -> Select[float | None]:
     return select(ConversationRow.held_until).where(
-        ConversationRow.id == turn.conversation_id, ConversationRow.held_until > epoch_now()
+        ConversationRow.id == turn.conversation_id, lies_ahead(ConversationRow.held_until)
     )
 
 
@@ -302,10 +303,10 @@ def first_of_lane(*, brief: bool) -> ColumnElement[bool]:
     turn = aliased(TurnRow)
     oldest = select(turn.id).where(_waiting(turn, 3, brief=brief)).order_by(turn.id).limit(1)
     if brief:
-        oldest = oldest.where(turn.available_at <= epoch_now(), _may_say(turn))
+        oldest = oldest.where(~lies_ahead(turn.available_at), _may_say(turn))
     oldest = oldest.with_for_update(skip_locked=True)
     first = TurnRow.id == oldest.scalar_subquery()
-    return first if brief else and_(first, TurnRow.available_at <= epoch_now(), _may_ask(TurnRow))
+    return first if brief else and_(first, ~lies_ahead(TurnRow.available_at), _may_ask(TurnRow))
 
 
 def _park() -> Update:
@@ -318,7 +319,7 @@ def _park() -> Update:
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
-    later = TurnRow.available_at > epoch_now()
+    later = lies_ahead(TurnRow.available_at)
     behind = _older(TurnRow).correlate(TurnRow).limit(1).scalar_subquery().is_not(None)
     held = _held(TurnRow).correlate(TurnRow).scalar_subquery()
     until = case(

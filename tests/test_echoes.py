@@ -341,7 +341,7 @@ async def test_slack_may_refuse(store: Store, chat: FakeChat, sql: Raw, method: 
 @pytest.mark.parametrize("method", ["find_parts", "set_session"])
 @pytest.mark.parametrize("error", [ChatUnavailable("503"), ChatRateLimited("ratelimited", retry_after=30)])
 async def test_slack_may_be_away(store: Store, chat: FakeChat, sql: Raw, error: ChatError, method: str) -> None:
-    """Then it is asked again in a minute, for an hour."""
+    """Then it is asked again in a minute, for three days."""
     turn = await taken_over(store, sql)
     await recorded(store, chat, turn, 0, "First")
     await says(chat, turn, 0, "An echo")
@@ -355,9 +355,9 @@ async def test_slack_may_be_away(store: Store, chat: FakeChat, sql: Raw, error: 
         await asyncio.sleep(0.3)
     assert chat.texts().count("An echo") == (method == "find_parts")
     assert not chat.sessions
-    sql("UPDATE turns SET echoes_at = echoes_at - 120, finished_at = finished_at - 3601")
+    sql("UPDATE turns SET echoes_at = echoes_at - 120, finished_at = finished_at - 259201")
     assert await store.take_echo(0.0) is None
-    sql("UPDATE turns SET finished_at = finished_at + 3601")
+    sql("UPDATE turns SET finished_at = finished_at + 121")
     await looked_at(store, chat, sql)
     assert chat.texts() == ["First"]
     assert len(chat.sessions) == 1

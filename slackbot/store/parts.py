@@ -13,8 +13,8 @@ from slackbot.store.held import is_held
 from slackbot.store.models import ConversationRow, PartRow, TurnRow, epoch_now, is_ordered, is_running
 
 _DUE = TurnRow.id, TurnRow.echoes_at
-ECHO_SECONDS = 3_600.0
-"""What cannot be put right for so long stays as it is."""
+ECHO_SECONDS = 259_200.0
+"""What cannot be put right for so long, be it that nothing runs over a weekend, stays as it is."""
 
 
 class Parts:

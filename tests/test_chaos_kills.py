@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from slackbot.noxus.client import NoxusClient
 from slackbot.ports import Agent, Chat
+from slackbot.simulator.noxus.switches import Switches
 from slackbot.slack.client import SlackChat
-from tests.chaos.kills import REPRESENTATIVE, named
 from tests.chaos.moments import Moment, Noted, Watch, distinct, noted, wrap_class
+from tests.chaos.plays import PLAYS
 from tests.chaos.storm import storm
 from tests.chaos.trials import Lab, Trial, laboratory, run_all
+from tests.chaos.worlds import NO_MATTER, REPRESENTATIVE, parsed, values, worlds_of
 
 AFTER_SENDING = Moment("http POST v1/conversations/…/stream", 1, "after")
 IN_THE_ANSWER = Moment("NoxusClient.ask record", 4, "after")
@@ -37,6 +41,7 @@ LATE_CALLS = (
     ("signs", Moment("http POST agents.sessions.setStatus", 1, "amid")),
 )
 SHOWN = Moment("http POST chat.postMessage", 1, "after")
+ONCE_SHOWN = ("second", "parts", "files", "retry", "direct", "flat", "silent", "fails", "timeout")
 
 
 class Sample:
@@ -120,6 +125,23 @@ def test_moments_that_come_to_the_same_are_one() -> None:
     ]
 
 
+@pytest.mark.parametrize("few", [False, True])
+def test_every_switch_of_the_simulated_noxus_is_tried(*, few: bool) -> None:
+    """Each value of each of them is met by some play, also where there is no time for all, or a reason says why not."""
+    met: dict[str, set[object]] = defaultdict(set)
+    for world in (world for play in PLAYS for world in worlds_of(play, few=few)):
+        switches = Switches.model_validate(values(world))
+        for name, _ in world:
+            met[name].add(getattr(switches, name))
+    assert [*met.keys() & NO_MATTER.keys()] == []
+    assert met.keys() | NO_MATTER.keys() == Switches.model_fields.keys()
+    for name, others in met.items():
+        field = Switches.model_fields[name]
+        offered = {True, False} if field.annotation is bool else set(get_args(field.annotation))
+        assert others - {field.default}, name
+        assert others | {field.default} >= offered, name
+
+
 async def _all_hold(lab: Lab, trials: list[Trial]) -> None:
     results = [result async for result in run_all(lab, trials, at_once=4)]
     assert not [f"{result.trial}: {result.broken}" for result in results if result.broken]
@@ -137,10 +159,10 @@ async def test_a_death_at_any_moment_leaves_a_whole_answer_or_a_sentence() -> No
     """One process on SQLite, killed all over a turn, under several kinds of Noxus, twice in a row, and under load."""
     async with laboratory(["sqlite"]) as lab:
         trials = [Trial("mention", deaths=(moment,)) for moment in map(Moment.parse, MOMENTS)]
-        trials += [Trial(play, deaths=(SHOWN,)) for play in ("second", "parts", "files", "retry", "direct")]
-        for number, values in enumerate(REPRESENTATIVE):
+        trials += [Trial(play, deaths=(SHOWN,)) for play in ONCE_SHOWN]
+        for number, text in enumerate(REPRESENTATIVE):
             play, death = ("mention", AFTER_SENDING) if number % 4 else ("slow", IN_THE_ANSWER)
-            trials.append(Trial(play, deaths=(death,), switches=named(values)))
+            trials.append(Trial(play, deaths=(death,), switches=parsed(text)))
         trials.append(Trial("mention", deaths=(AFTER_SENDING, SHOWN)))
         trials += [Trial(play, deaths=(death,)) for play, death in LATE_CALLS]
         await asyncio.gather(_all_hold(lab, trials), _storm_passes(lab, "sqlite"))
@@ -153,4 +175,5 @@ async def test_another_replica_goes_on() -> None:
     async with laboratory(["postgresql"]) as lab:
         trials = [Trial("mention", "postgresql", (death,)) for death in deaths]
         trials += [Trial(play, "postgresql", (death,)) for play, death in LATE_CALLS]
+        trials += [Trial(play, "postgresql", (SHOWN,)) for play in ("flat", "silent")]
         await asyncio.gather(_all_hold(lab, trials), _storm_passes(lab, "postgresql"))

@@ -13,17 +13,8 @@ from tests.chaos.moments import Moment
 from tests.chaos.plays import PLAYS
 from tests.chaos.report import Report, say
 from tests.chaos.trials import Lab, Trial, laboratory, run_all
+from tests.chaos.worlds import SWITCHES, parsed, worlds_of
 
-SWITCHES: dict[str, tuple[str, ...]] = {
-    "visible": ("post", "end"),
-    "idle_events": ("done", "404", "hang", "replay"),
-    "etag_is": ("sse", "conversation"),
-    "replay": ("etag", "start", "live"),
-    "on_disconnect": ("continue", "stop"),
-}
-"""What is not known of Noxus and matters to who comes back after a death; the first values are the simulator's."""
-UNDER_SWITCHES = ("mention", "slow")
-"""Plays whose moments with an answer under way are tried under every combination."""
 RECORDS_KEPT = 4
 SECOND_DEATHS = (
     "Store.mark_submitted#1 after",
@@ -31,29 +22,6 @@ SECOND_DEATHS = (
     "NoxusClient.ask record#4 after",
 )
 """First deaths after which every moment of the next life is tried too."""
-
-
-REPRESENTATIVE = (
-    ("post", "done", "sse", "etag", "continue"),
-    ("end", "404", "conversation", "start", "continue"),
-    ("post", "hang", "sse", "live", "continue"),
-    ("end", "replay", "sse", "start", "continue"),
-    ("post", "replay", "conversation", "etag", "stop"),
-    ("end", "hang", "conversation", "etag", "continue"),
-    ("post", "404", "sse", "live", "stop"),
-    ("end", "done", "sse", "live", "stop"),
-)
-"""So few that each value meets most others."""
-
-
-def combinations() -> list[tuple[tuple[str, str], ...]]:
-    """Every combination of the switches, the simulator's own first."""
-    return [named(values) for values in itertools.product(*SWITCHES.values())]
-
-
-def named(values: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The values of the switches with their names."""
-    return tuple(zip(SWITCHES, values, strict=True))
 
 
 def thinned(moments: Sequence[Moment]) -> list[Moment]:
@@ -89,12 +57,16 @@ async def matrix(lab: Lab, report: Report, given: argparse.Namespace) -> None:
     """Every play with a death at every moment; some of them under every Noxus, and with a second death."""
     for database in given.databases:
         trials: list[Trial] = []
+        first = database == given.databases[0]
+        few = given.quick or not first
+        worlds = {play: worlds_of(play, few=few) if first or not given.quick else [] for play in given.plays}
         for play in given.plays:
             moments = await recorded(lab, Trial(play, database), report)
             trials += [Trial(play, database, (moment,)) for moment in moments]
-            if play in UNDER_SWITCHES and database == given.databases[0]:
-                worlds = map(named, REPRESENTATIVE) if given.quick else combinations()
-                trials += [Trial(play, database, (moment,), world) for world in worlds for moment in under_way(moments)]
+            for world in worlds[play]:
+                own = dict(world).keys() - SWITCHES.keys()
+                seen = await recorded(lab, Trial(play, database, switches=world), report) if own else moments
+                trials += [Trial(play, database, (moment,), world) for moment in under_way(seen)]
         if "mention" in given.plays:
             trials += await twice(lab, report, database)
         if given.quick:
@@ -137,7 +109,7 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
 
 def chosen(given: argparse.Namespace) -> list[Trial]:
     """The trials named on the command line."""
-    switches = tuple((name, value) for name, _, value in (each.partition("=") for each in given.set))
+    switches = parsed(" ".join(given.set))
     return [
         Trial(play, kind, tuple(given.at), switches, everyone=given.everyone)
         for play in given.plays

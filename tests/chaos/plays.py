@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeAlias
 
+from slackbot.replies.opening import SILENCE_SECONDS
 from slackbot.simulator.noxus.prose import words
 from tests.chaos.processes import PATIENCE, Broken, until
-from tests.chaos.stage import Question, Stage
+from tests.chaos.shown import Question
+from tests.chaos.stage import Stage
 
 Play: TypeAlias = Callable[[Stage], Awaitable[None]]
 
@@ -114,7 +116,29 @@ async def direct(stage: Stage) -> None:
     await _over(stage, await stage.ask("/words 12 rate=100", words(12), channel=stage.slack.dm("ada")))
 
 
-PLAYS: dict[str, Play] = {
-    play.__name__: play
-    for play in (mention, slow, second, parts, crowded, files, stop, retry, late, stale, signs, direct)
-}
+async def flat(stage: Stage) -> None:
+    """A direct message without threads."""
+    await direct(stage)
+
+
+async def silent(stage: Stage) -> None:
+    """The agent says nothing for so long that a message says that it works."""
+    stage.noxus.switches.change(first_token_delay=SILENCE_SECONDS + 2.0)
+    await _over(stage, await stage.ask("/words 12 rate=100", words(12)))
+
+
+async def fails(stage: Stage) -> None:
+    """The agent fails in the middle of its answer."""
+    await _over(stage, await stage.ask("/fail", "I was about to tell you something importa", breaks=True))
+
+
+async def timeout(stage: Stage) -> None:
+    """Noxus gives up on the answer in the middle of it."""
+    await _over(stage, await stage.ask("/timeout", "My time runs out here, whatever comes after."))
+
+
+_USUAL = (mention, slow, second, parts, crowded, files, direct, flat)
+_TROUBLED = (stop, retry, fails, timeout, silent, late, stale, signs)
+PLAYS: dict[str, Play] = {play.__name__: play for play in (*_USUAL, *_TROUBLED)}
+SETTINGS: dict[str, dict[str, str]] = {"flat": {"SLACKBOT_DM_MODE": "flat"}}
+"""What the bot has to be told for a play."""

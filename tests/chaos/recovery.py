@@ -20,7 +20,8 @@ from slackbot.worker import WorkerSettings
 from tests.chaos.moments import Noted
 from tests.chaos.processes import Bot, Broken, until
 from tests.chaos.report import say
-from tests.chaos.stage import Question, Stage, stage
+from tests.chaos.shown import Question
+from tests.chaos.stage import Stage, stage
 from tests.chaos.trials import Lab, laboratory
 
 LEASE = WorkerSettings().lease

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -23,8 +22,10 @@ import psycopg
 from slackbot.domain import SessionStatus
 from slackbot.errors import SENTENCES, SlackbotError
 from slackbot.simulator.noxus import script
-from slackbot.simulator.slack import SimMessage
+from slackbot.simulator.noxus.server import Request
+from tests.chaos.knowledge import is_refused, tells_of_files, tells_whole
 from tests.chaos.processes import PATIENCE, Bot, Broken, Databases, Launcher
+from tests.chaos.shown import MARK, Question, Shown, bare
 from tests.databases import Raw
 from tests.whole_bot import World, world
 
@@ -35,7 +36,6 @@ REDELIVERED = (0.0, *[0.4] * 200)
 """Slack tries again for minutes; here somebody waits for it."""
 STOPPED = re.compile(r"Stopped( by .+)?\.")
 ABOUT_FILES = re.compile(r"I was interrupted while I brought|I could not bring|.*not read", re.DOTALL)
-_MARK = re.compile(r"zebra\d+")
 _ASKING = frozenset({"stream", "chat", "add"})
 
 
@@ -45,68 +45,22 @@ def _sentences(kind: type[SlackbotError]) -> Iterator[str]:
         yield from _sentences(each)
 
 
-@dataclass
-class Question:
-    """What somebody asked, and the answer that the agent will give. ``retried`` and ``stopped`` count presses."""
-
-    mark: str
-    channel: str
-    root: str
-    ts: str
-    answer: str
-    files: int = 0
-    """How many files belong to the answer."""
-    retried: int = 0
-    stopped: bool = False
-
-
-@dataclass
-class Shown:
-    """What the bot's messages for one turn show."""
-
-    messages: list[SimMessage] = field(default_factory=list)
-    indices: list[int] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    buttons: list[str] = field(default_factory=list)
-
-    def take(self, message: SimMessage, index: int) -> None:
-        """One more message, which carries this part."""
-        self.messages.append(message)
-        self.indices.append(index)
-        for block in message.blocks:
-            match block:
-                case {"type": "markdown", "text": text}:
-                    self.texts.append(text)
-                case {"type": "actions", "elements": buttons}:
-                    self.buttons += [button["text"]["text"] for button in buttons]
-                case {"type": "context", "elements": elements}:
-                    (self.notes if index < 0 else self.lines).extend(element["text"] for element in elements)
-                case {"type": "section", "text": {"text": words}}:
-                    (self.notes if index < 0 else self.lines).append(words)
-        if not message.blocks:
-            self.texts.append(message.text)
-
-    @property
-    def text(self) -> str:
-        """The agent's words, whatever white space the seams took."""
-        return "".join(" ".join(self.texts).split())
-
-
 class Stage:
     """Everything around the bots of one trial."""
 
-    def __init__(self, both: World, url: str, folder: Path, launcher: Launcher, replicas: int) -> None:
+    def __init__(
+        self, both: World, url: str, folder: Path, launcher: Launcher, replicas: int, settings: Mapping[str, str]
+    ) -> None:
         self.both = both
         self.slack = both.slack
         self.noxus = both.noxus
         self.url = url
         self.folder = folder
-        environ = both.environ(url, LOG_FORMAT="json", SLACKBOT_TURNS_PER_USER_PER_MINUTE="0")
+        environ = both.environ(url, LOG_FORMAT="json", SLACKBOT_TURNS_PER_USER_PER_MINUTE="0", **settings)
+        self._flat = settings.get("SLACKBOT_DM_MODE") == "flat"
         self.bots = [Bot(launcher, folder, environ, name) for name in "abcdefgh"[:replicas]]
         self.questions: list[Question] = []
-        self._sent: list[tuple[str, str]] = []
+        self._sent: list[tuple[str, Request]] = []
         self._read = 0
         self._turns: dict[tuple[str, str], int] = {}
         self._marks = count(1)
@@ -128,13 +82,15 @@ class Stage:
         under: Question | None = None,
         files: list[dict[str, Any]] | None = None,
         made: int = 0,
+        breaks: bool = False,
     ) -> Question:
         """Somebody asks ``text``, in a thread of their own or in that of another question."""
         slack, mark = self.slack, f"zebra{next(self._marks)}"
         place = under.channel if under else slack.channels.get(channel) or channel
         named = f"{mark} {text}" if place == slack.dm("ada") else f"<@{slack.bot_user_id}> {mark} {text}"
         ts = await slack.say(slack.users.get(user) or user, place, named, under.root if under else None, files or [])
-        question = Question(mark, place, under.root if under else ts, ts, answer, made)
+        root = under.root if under else "" if self._flat else ts
+        question = Question(mark, place, root, ts, answer, made, breaks)
         self.questions.append(question)
         return question
 
@@ -179,7 +135,7 @@ class Stage:
     def by_turn(self, channel: str, root: str) -> dict[int, Shown]:
         """What the bot says in a thread to everybody, by turn; what belongs to none is under -1, files under -2."""
         found: dict[int, Shown] = {}
-        for message in self.slack.messages(channel, root):
+        for message in self.slack.messages(channel, root or None):
             if message.user != self.slack.bot_user_id or message.deleted or message.ephemeral_to:
                 continue
             named = (message.metadata or {}).get("event_payload", {})
@@ -188,27 +144,29 @@ class Stage:
         return found
 
     def posts(self) -> Counter[str]:
-        """How often each question was sent to Noxus, by mark."""
-        return Counter(mark for mark, _ in self._posted())
+        """How often each question was sent to Noxus and not refused, by mark."""
+        return Counter(mark for mark, request in self._posted() if not is_refused(request))
 
     def expected(self, question: Question) -> str:
-        """What the agent says to the question, together with whatever went along, without white space."""
-        text = dict(self._posted()).get(question.mark)
-        answer = question.answer if text is None else _said(text)
-        return "".join(answer.split())
+        """What the agent says to the question, together with whatever went along; ``bare``."""
+        sent = dict(self._posted()).get(question.mark)
+        return bare(question.answer if sent is None else _said(sent.body["content"], self.noxus.switches.files_as))
 
-    def _posted(self) -> list[tuple[str, str]]:
+    def _posted(self) -> list[tuple[str, Request]]:
         """What was sent to Noxus so far, each with its mark."""
         for each in self.noxus.requests[self._read :]:
             self._read += 1
             if each.endpoint in _ASKING and each.body:
-                text = each.body["content"]
-                self._sent += [(mark, text) for mark in _MARK.findall(text)[-1:]]
+                self._sent += [(mark, each) for mark in MARK.findall(each.body["content"])[-1:]]
         return self._sent
 
     def taken(self) -> Counter[str]:
         """How often each question was taken by Noxus, by mark."""
-        return Counter(mark for text in self.noxus.asked for mark in _MARK.findall(text)[-1:])
+        return Counter(mark for text in self.noxus.asked for mark in MARK.findall(text)[-1:])
+
+    def deaths(self) -> int:
+        """How often a bot died."""
+        return sum(bot.deaths + bot.was_killed for bot in self.bots)
 
     # --- what must hold
 
@@ -247,6 +205,8 @@ class Stage:
             raise Broken(f"{question.mark}: {sentences + stops} with {shown.buttons}")
         if shown.text in _REFUSALS:
             return "refused"
+        if question.breaks:
+            raise Broken(f"{question.mark}: the agent failed, and nobody says so")
         if shown.text != whole:
             raise Broken(f"{question.mark}: shows {_difference(shown.text, whole)}")
         return "answer"
@@ -259,7 +219,7 @@ class Stage:
             mark = question.mark
             if posts[mark] > 1 + question.retried:
                 raise Broken(f"{mark}: sent to Noxus {posts[mark]} times with {question.retried} presses of Retry")
-            if verdict == "sentence" and self._could_know(taken[mark], question):
+            if verdict == "sentence" and taken[mark] > question.retried and self._could_know(question):
                 raise Broken(f"{mark}: Noxus has the question and its whole answer, and the thread a sentence")
         for sign in self.signs():
             raise Broken(sign)
@@ -270,8 +230,8 @@ class Stage:
             raise Broken(f"turns are still {waiting}")
         return verdicts
 
-    def _could_know(self, taken: int, question: Question) -> bool:
-        return taken > question.retried and self.noxus.switches.on_disconnect == "continue"
+    def _could_know(self, question: Question) -> bool:
+        return not question.breaks and tells_whole(self.noxus, question.mark, self.expected(question))
 
     def signs(self) -> list[str]:
         """What shows in any thread that the agent works."""
@@ -288,10 +248,11 @@ class Stage:
         names = [file["name"] for message in by_turn.get(-2, Shown()).messages for file in message.files]
         notes = [note for shown in by_turn.values() for note in shown.notes]
         expected = sum(each.files for each in mine)
+        least = expected if tells_of_files(self.noxus) or not self.deaths() else 0
         ends = Counter(self.verdict(each) for each in mine if each.files)
-        if len(names) > expected or (len(names) < expected and not notes and not ends["sentence"] + ends["stopped"]):
+        if len(names) > expected or (len(names) < least and not notes and not ends["sentence"] + ends["stopped"]):
             raise Broken(f"files {names} where there should be {expected}, with {notes}")
-        for message in self.slack.messages(channel, root):
+        for message in self.slack.messages(channel, root or None):
             if message.reactions:
                 raise Broken(f"a mark was left on {message.text[:40]!r}")
 
@@ -358,8 +319,9 @@ _REFUSALS = frozenset("".join(words.split()) for words in SENTENCES.values())
 
 
 @cache
-def _said(text: str) -> str:
-    frames = [step.frame for step in script.answer(script.Turn(text, str)) if isinstance(step, script.Emit)]
+def _said(text: str, files_as: str) -> str:
+    turn = script.Turn(text, str, files_as=files_as)
+    frames = [step.frame for step in script.answer(turn) if isinstance(step, script.Emit)]
     return "".join(frame["delta"] for frame in frames if frame["type"] == "text-delta")
 
 
@@ -378,9 +340,10 @@ async def stage(
     replicas: int = 1,
     limits: bool = True,
     switches: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Stage]:
-    """A quick Slack, with or without rate limits, a quick Noxus with these switches, a fresh database, and bots that
-    have yet to be started."""
+    """A quick Slack, with or without rate limits, a quick Noxus with these switches, a fresh database, and bots with
+    these settings that have yet to be started."""
     folder = Path(tempfile.mkdtemp(prefix="slackbot-stage-"))
     try:
         async with (
@@ -389,7 +352,7 @@ async def stage(
         ):
             both.slack.uploads.share_seconds = 0.05
             both.noxus.switches.change(**{"first_token_delay": 0.05, "rate": 400.0, **(switches or {})})
-            made_stage = Stage(both, url, folder, launcher, replicas)
+            made_stage = Stage(both, url, folder, launcher, replicas, settings or {})
             try:
                 yield made_stage
             finally:

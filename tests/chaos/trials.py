@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from tests.chaos.moments import Moment, distinct
-from tests.chaos.plays import PLAYS
+from tests.chaos.plays import PLAYS, SETTINGS
 from tests.chaos.processes import Broken, Databases, Launcher, until
 from tests.chaos.stage import Stage, stage
+from tests.chaos.worlds import World, values
 
 TRIAL_SECONDS = 90.0
 
@@ -24,14 +26,14 @@ class Trial:
     play: str
     database: str = "sqlite"
     deaths: tuple[Moment, ...] = ()
-    switches: tuple[tuple[str, str], ...] = ()
+    switches: World = ()
     everyone: bool = False
 
     def __str__(self) -> str:
         """The arguments that repeat it."""
         words = [f"--database {self.database}", f"--play {self.play}"]
         words += [f"--at '{death}'" for death in self.deaths]
-        words += [f"--set {name}={value}" for name, value in self.switches]
+        words += [f"--set {shlex.quote(f'{name}={value}')}" for name, value in self.switches]
         words += ["--everyone"] * self.everyone
         return " ".join(words)
 
@@ -62,14 +64,18 @@ class Lab:
         result, started = Result(trial), time.monotonic()
         on_postgresql = trial.database == "postgresql"
         setting = stage(
-            self.launcher, self.databases[trial.database], replicas=1 + on_postgresql, switches=dict(trial.switches)
+            self.launcher,
+            self.databases[trial.database],
+            replicas=1 + on_postgresql,
+            switches=values(trial.switches),
+            settings=SETTINGS.get(trial.play),
         )
         try:
             async with asyncio.timeout(TRIAL_SECONDS), setting as scene:
                 try:
                     result.verdicts = await _play(scene, trial, takeover=on_postgresql and not trial.everyone)
                 finally:
-                    result.deaths = sum(bot.deaths + bot.was_killed for bot in scene.bots)
+                    result.deaths = scene.deaths()
                     notes = [bot.notes() for bot in scene.bots]
                     result.moments = [distinct(each) for each in notes]
                     result.calls = sum(map(len, notes)) // 2

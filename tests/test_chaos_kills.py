@@ -17,8 +17,9 @@ from slackbot.simulator.noxus.switches import Switches
 from slackbot.slack.client import SlackChat
 from tests.chaos.moments import Moment, Noted, Watch, distinct, noted, wrap_class
 from tests.chaos.plays import PLAYS
+from tests.chaos.report import Report
 from tests.chaos.storm import storm
-from tests.chaos.trials import Lab, Trial, laboratory, run_all
+from tests.chaos.trials import Lab, Result, Trial, laboratory, run_all
 from tests.chaos.worlds import NO_MATTER, REPRESENTATIVE, parsed, values, worlds_of
 
 AFTER_SENDING = Moment("http POST v1/conversations/…/stream", 1, "after")
@@ -140,6 +141,20 @@ def test_every_switch_of_the_simulated_noxus_is_tried(*, few: bool) -> None:
         offered = {True, False} if field.annotation is bool else set(get_args(field.annotation))
         assert others - {field.default}, name
         assert others | {field.default} >= offered, name
+
+
+def test_a_run_in_which_too_many_moments_never_came_is_not_good() -> None:
+    """A death that did not happen has shown nothing; a few are a matter of time."""
+
+    def report(trials: int, missed: int) -> Report:
+        made = Report()
+        for number in range(trials):
+            made.add(Result(Trial("mention", deaths=(SHOWN,)), deaths=int(number >= missed)), expected=trials)
+        return made
+
+    assert [report(100, missed).is_good for missed in (0, 2, 3)] == [True, True, False]
+    assert [report(1, missed).is_good for missed in (0, 1)] == [True, False]
+    assert Report().is_good
 
 
 async def _all_hold(lab: Lab, trials: list[Trial]) -> None:

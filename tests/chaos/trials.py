@@ -51,6 +51,11 @@ class Result:
     """What the latest life of each bot went through, without what comes to the same."""
     calls: int = 0
 
+    @property
+    def missed(self) -> bool:
+        """Whether a moment at which somebody was to die never came."""
+        return len(self.trial.deaths) > self.deaths
+
 
 @dataclass(frozen=True)
 class Lab:

@@ -6,6 +6,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -13,11 +15,15 @@ import pytest
 
 from slackbot.noxus.client import NoxusClient
 from slackbot.ports import Agent, Chat
+from slackbot.simulator.noxus.prose import words
 from slackbot.simulator.noxus.switches import Switches
 from slackbot.slack.client import SlackChat
 from tests.chaos.moments import Moment, Noted, Watch, distinct, noted, wrap_class
 from tests.chaos.plays import PLAYS
+from tests.chaos.processes import until
 from tests.chaos.report import Report
+from tests.chaos.shown import Question
+from tests.chaos.stage import Stage, stage
 from tests.chaos.storm import storm
 from tests.chaos.trials import Lab, Result, Trial, laboratory, run_all
 from tests.chaos.worlds import NO_MATTER, REPRESENTATIVE, parsed, values, worlds_of
@@ -42,6 +48,7 @@ LATE_CALLS = (
     ("signs", Moment("http POST agents.sessions.setStatus", 1, "amid")),
 )
 SHOWN = Moment("http POST chat.postMessage", 1, "after")
+MINUTES = 300.0
 ONCE_SHOWN = ("second", "parts", "files", "retry", "direct", "flat", "silent", "fails", "timeout")
 
 
@@ -192,3 +199,30 @@ async def test_another_replica_goes_on() -> None:
         trials += [Trial(play, "postgresql", (death,)) for play, death in LATE_CALLS]
         trials += [Trial(play, "postgresql", (SHOWN,)) for play in ("flat", "silent")]
         await asyncio.gather(_all_hold(lab, trials), _storm_passes(lab, "postgresql"))
+
+
+@pytest.mark.timeout(180)
+async def test_replicas_whose_clocks_are_minutes_apart_go_on_with_each_others_answers() -> None:
+    """One is killed in the middle of an answer and the other one completes it, whichever of them is fast."""
+    async with (
+        laboratory(["postgresql"]) as lab,
+        stage(lab.launcher, lab.databases["postgresql"], replicas=2) as scene,
+    ):
+        fast, behind = scene.bots
+        fast.ahead, behind.ahead = MINUTES, -MINUTES
+        fast.start()
+        await fast.up()
+        for dies, lives in ((fast, behind), (behind, fast)):
+            question = await scene.ask("/words 150 rate=12", words(150))
+            await until(partial(_begun, scene, question), "the answer grows")
+            lives.start()
+            await lives.up()
+            await dies.kill()
+            assert await scene.quiet() == ["answer"] * len(scene.questions)
+        late, early = (datetime.fromisoformat(bot.log()[-1]["time"]) for bot in (fast, behind))
+        assert late - early > timedelta(seconds=MINUTES)
+        await scene.leave()
+
+
+def _begun(scene: Stage, question: Question) -> bool:
+    return bool(scene.shown(question).messages)

@@ -6,6 +6,10 @@ SIGUSR1 arms a bot: its moments are counted from then on.
 
 from __future__ import annotations
 
+from tests.chaos import wall  # before the bot
+
+# isort: split
+
 import json
 import os
 import signal
@@ -68,6 +72,7 @@ def _become(order: dict[str, Any]) -> NoReturn:
             os.dup2(opened, target)
             os.close(opened)
         os.environ.update(order["environ"])
+        wall.put(order["ahead"])
         watch = Watch(order["notes"], order["die"], order["once"], armed=order["armed"])
         signal.signal(signal.SIGUSR1, lambda *_: watch.arm())
         watch_everything(watch)

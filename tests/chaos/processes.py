@@ -104,6 +104,8 @@ class Bot:
     folder: Path
     environ: dict[str, str]
     name: str = "bot"
+    ahead: float = 0.0
+    """So many seconds later than it is does the clock of its machine say that it is."""
     pid: int = 0
     starts: int = 0
     deaths: int = 0
@@ -123,6 +125,7 @@ class Bot:
                 "die": str(die) if die else None,
                 "once": once,
                 "armed": armed,
+                "ahead": self.ahead,
             }
         )
 

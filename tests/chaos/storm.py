@@ -61,14 +61,17 @@ class Tally:
         return "\n".join([head, *(f"  {name:<22}{number:>6}" for name, number in lines), *self.broken[:BROKEN_SHOWN]])
 
 
-async def storm(lab: Lab, kind: str, times: int, *, seed: int, pace: float = 3.0, gently: bool = False) -> Tally:
+async def storm(
+    lab: Lab, kind: str, times: int, *, seed: int, pace: float = 3.0, gently: bool = False, limits: bool = False
+) -> Tally:
     """Kill so many times, a bot at a time, while ``pace`` questions a second come; then wait and count.
 
-    ``gently``: each is asked to stop, which nobody may notice.
+    ``gently``: each is asked to stop, which nobody may notice. ``limits``: Slack answers 429 as it does, so that fewer
+    are answered at once.
     """
     tally, chance, started = Tally(kind, seed, gently), random.Random(seed), time.monotonic()
     replicas = 2 if kind == "postgresql" else 1
-    async with stage(lab.launcher, lab.databases[kind], replicas=replicas, limits=False) as scene:
+    async with stage(lab.launcher, lab.databases[kind], replicas=replicas, limits=limits) as scene:
         for bot in scene.bots:
             bot.environ["SLACKBOT_SHUTDOWN_SECONDS"] = "1"
             bot.start()
@@ -145,6 +148,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=7, help="what chance begins with (%(default)s)")
     parser.add_argument("--gently", action="store_true", help="SIGTERM only; else there are some in the end")
     parser.add_argument("--pace", type=float, default=3.0, help="questions a second (%(default)s)")
+    parser.add_argument("--limits", action="store_true", help="Slack keeps to its rate limits")
     parser.add_argument("--database", dest="databases", action="append", choices=("sqlite", "postgresql"))
     given = parser.parse_args(argv)
     return asyncio.run(_run(given))
@@ -156,7 +160,7 @@ async def _run(given: argparse.Namespace) -> int:
     async with laboratory(kinds) as lab:
         for kind, gently in itertools.product(kinds, (True,) if given.gently else (False, True)):
             times = given.times if given.gently or not gently else max(given.times // GENTLE, 1)
-            tally = await storm(lab, kind, times, seed=given.seed, pace=given.pace, gently=gently)
+            tally = await storm(lab, kind, times, seed=given.seed, pace=given.pace, gently=gently, limits=given.limits)
             say(f"\n{tally}")
             broken += bool(tally.broken)
     return broken

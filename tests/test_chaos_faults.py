@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import aiohttp
@@ -14,31 +16,43 @@ from slackbot.errors import ChatError, ChatRateLimited, ChatUnavailable, ThreadC
 from slackbot.simulator.noxus import NoxusSimulator
 from slackbot.simulator.slack import SlackSimulator
 from slackbot.slack.web import WebApi
-from tests.chaos.documented import ERRORS, NOTHING_CAN_BE_SAID
+from tests.chaos.documented import COMMON, ERRORS, NOTHING_CAN_BE_SAID
 
 ROOT = Path(__file__).parent.parent
+METHOD = re.compile(
+    r'"((?:agents|apps|assistant|auth|bots|chat|conversations|files|reactions|usergroups|users|views)\.[\w.]*\w)"'
+)
+"""How the source names a method of Slack's."""
 LOOKED_FOR = "Slack chat.postMessage", "Noxus stream", "the disk", "the clock", "connection refused", "name not found"
 
 
-def test_no_trouble_lets_anybody_down() -> None:
-    """A few troubles of each kind at Slack, at Noxus and in the machine, by the command that plays all of them.
-
-    In a process of its own, as time passes in another way there.
-    """
-    command = [sys.executable, "-m", "tests.chaos.faults", "--sample"]
+def faults(option: str) -> subprocess.CompletedProcess[str]:
+    """Run the command that plays all troubles: in a process of its own, as time passes in another way there."""
+    command = [sys.executable, "-m", "tests.chaos.faults", option]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    played = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_no_trouble_lets_anybody_down() -> None:
+    """A few troubles of each kind at Slack, at Noxus and in the machine."""
+    played = faults("--sample")
     assert played.returncode == 0, f"{played.stdout}\n{played.stderr}"
     for words in LOOKED_FOR:
         assert words in played.stdout
 
 
 def test_every_documented_refusal_is_in_the_matrix() -> None:
-    """Each method lists its own refusals and some of the common ones, none of them twice."""
-    assert len(ERRORS) == 16
-    for codes in ERRORS.values():
-        assert {"token_revoked", "internal_error"} <= set(codes)
+    """Each method that the bot calls is played with its own refusals and all the common ones, none of them twice."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "slackbot" / "slack").glob("*.py")]
+    called = {name for source in sources for name in METHOD.findall(source)}
+    assert called == set(ERRORS)
+    listing = faults("--list")
+    played = Counter(line for line in listing.stdout.splitlines() if not line.endswith(" | once"))
+    for method, codes in ERRORS.items():
+        assert set(COMMON) <= set(codes)
         assert len(codes) == len(set(codes))
+        when, lasts = (", at the start", "20 s") if method == "auth.test" else ("", "5 min")
+        assert {played[f"Slack {method}{when} | error {code} | {lasts}"] for code in codes} == {1}, method
 
 
 @pytest.mark.parametrize(

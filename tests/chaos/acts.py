@@ -28,6 +28,15 @@ async def reply(scene: Scene) -> None:
     await scene.ask(root=root)
 
 
+async def integration(scene: Scene) -> None:
+    """A mention below the words of an integration, which is no user of the workspace."""
+    slack = scene.both.slack
+    ben, general = slack.users["ben"], slack.channels["general"]
+    root = await slack.say(ben, general, "Is the build green?")
+    await slack.say(ben, general, "It is.", thread_ts=root, subtype="bot_message", user="", bot_id="B0BUILDS")
+    await scene.ask(root=root)
+
+
 async def two(scene: Scene) -> None:
     """A second question while the first one is being answered."""
     first = await scene.ask()

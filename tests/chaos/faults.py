@@ -187,7 +187,7 @@ def chosen(options: argparse.Namespace) -> list[Cell]:
         firsts = {(cell.where, cell.trouble, cell.lasts): cell for cell in reversed(found)}
         found = [firsts[key] for key in SAMPLE]
     if options.only:
-        found = [cell for cell in found if options.only in f"{cell.where} | {cell.trouble} | {cell.lasts}"]
+        found = [cell for cell in found if options.only in str(cell)]
     return found
 
 
@@ -196,10 +196,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.faults")
     parser.add_argument("--sample", action="store_true", help="a few of each kind")
     parser.add_argument("--only", default="", help="cells whose line holds these words")
+    parser.add_argument("--list", action="store_true", help="name them and play none")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--share", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     wanted = chosen(options)
+    if options.list:
+        print("\n".join(map(str, wanted)))
+        return 0
     if options.share:
         number, jobs = map(int, options.share.split("/"))
         for at in range(number, len(wanted), jobs):

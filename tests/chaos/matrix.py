@@ -43,9 +43,13 @@ class Cell:
     """Whether it is in force when the bot starts."""
     bears: frozenset[str] = frozenset()
     """What nobody can help: ``silence`` where nothing can be said, ``stop`` and ``repeats`` where nothing can be
-    changed, so that a Stop button stays, or words stand there again below, ``mark`` where an hourglass stays."""
+    changed, or nobody may look what there is to change, so that a Stop button stays, or words stand there again
+    below, ``mark`` where an hourglass stays."""
     settings: dict[str, str] = field(default_factory=dict)
     postgresql: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.where} | {self.trouble} | {self.lasts}"
 
 
 _OF_SLACK: dict[str, dict[str, Any]] = {
@@ -105,6 +109,7 @@ PLAYS: dict[str, Play] = {
     "conversations.history": acts.flat,
     "conversations.info": acts.reply,
     "users.info": acts.reply,
+    "bots.info": acts.integration,
     "reactions.add": acts.two,
     "reactions.remove": acts.two,
     "chat.delete": acts.silence,
@@ -153,14 +158,15 @@ def cells() -> Iterator[Cell]:
             yield Cell("Slack, all of it", kind, lasts, acts.ask, slack("*", **fault))
     yield from _of_the_start()
     for method, codes in ERRORS.items():
-        yield from _refusals(method, codes)
+        if method != "auth.test":
+            yield from _refusals(method, codes)
     yield from _of_noxus()
     yield from _of_the_machine()
 
 
 def _of_the_start() -> Iterator[Cell]:
-    refusals = {f"error {code}": {"error": code} for code in ("invalid_auth", "token_revoked", "internal_error")}
     for method in ("auth.test", "apps.connections.open"):
+        refusals = {f"error {code}": {"error": code} for code in ERRORS[method]}
         for kind, fault in {**_OF_SLACK, **refusals}.items():
             yield Cell(f"Slack {method}, at the start", kind, WHILE, acts.ask, slack(method, **fault), before=True)
 
@@ -180,12 +186,13 @@ def _refusals(method: str, codes: tuple[str, ...]) -> Iterator[Cell]:
     for code in codes:
         arm = deleted if (method, code) == ("chat.update", "message_not_found") else slack(method, error=code)
         for lasts in (ONCE, LONG) if method in _SAYS else (LONG,):
-            yield Cell(f"Slack {method}", f"error {code}", lasts, play, arm, bears=_unavoidable(method, code))
+            bears, settings = _unavoidable(method, code), _SETTINGS.get(method, {})
+            yield Cell(f"Slack {method}", f"error {code}", lasts, play, arm, bears=bears, settings=settings)
 
 
 def _unavoidable(method: str, code: str) -> frozenset[str]:
     found = {"silence"} if method in _SAYS and code in NOTHING_CAN_BE_SAID else set()
-    if method in {"chat.update", "chat.delete"} and code not in PASSING:
+    if method in {"chat.update", "chat.delete", "conversations.history"} and code not in PASSING:
         found.add("stop")
     if method == "reactions.remove" and code not in PASSING:
         found.add("mark")

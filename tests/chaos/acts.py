@@ -58,6 +58,32 @@ async def crowd(scene: Scene) -> None:
         await asyncio.sleep(5)
 
 
+async def shared(scene: Scene) -> None:
+    """Six ask two bots, to be answered over more than a lease, and two more when both have lost their database."""
+    scene.both.noxus.switches.change(rate=1.2)
+    for _ in range(6):
+        await scene.ask()
+    await scene.until(lambda: scene.sql("SELECT 1") != [(1,)])
+    scene.both.noxus.switches.change(rate=32.0)
+    before = len(scene.both.slack.deliveries)
+    for _ in range(2):
+        await scene.ask(user="ben")
+    await asyncio.sleep(10)
+    taken = sum(each.acked for each in scene.both.slack.deliveries[before:])
+    scene.notes.append(f"{taken} events were acked meanwhile")
+
+
+def grows(scene: Scene) -> bool:
+    """Whether an answer has begun."""
+    return any(scene.sight(question).words for question in scene.questions)
+
+
+def everywhere(scene: Scene) -> bool:
+    """Whether all answers have begun, in more than one bot."""
+    owners = scene.sql("SELECT DISTINCT owner FROM turns WHERE state = 'running'")
+    return len(owners) > 1 and all(scene.sight(question).words for question in scene.questions)
+
+
 async def whisper(scene: Scene) -> None:
     """The same where the app may not react, so that who waits is told in words."""
     scene.both.slack.faults.add(method="reactions.add", error="missing_scope", times=None)

@@ -64,7 +64,9 @@ async def trial(cell: Cell) -> Row:
         scene, start = await stack.enter_async_context(scenes.scene(postgresql=cell.postgresql, **cell.settings))
         try:
             arms = await _started(cell, scene, start, row) if cell.before else None
-            async with start():
+            async with AsyncExitStack() as bots:
+                for _ in range(cell.bots):
+                    await bots.enter_async_context(start())
                 await _live(cell, scene, row, arms)
         except* Exception as died:  # noqa: BLE001 - whatever ends the bot is what a trial is to find
             row.wrong += [f"the bot died: {_place(error)}" for error in died.exceptions]
@@ -101,6 +103,7 @@ async def _live(cell: Cell, scene: Scene, row: Row, arms: Arms | None) -> None:
     try:
         await cell.play(scene)
         if lasting:
+            began = await arms.struck if arms.struck else began
             await asyncio.sleep(max(0.0, began + lasting - MACHINE.now))
             during = [_say(scene, question) for question in scene.questions]
         else:
@@ -136,7 +139,8 @@ def _untidy(cell: Cell, scene: Scene) -> list[str]:
     if cell.play is acts.human:
         return []
     sights = [scene.sight(question) for question in scene.questions]
-    return [fault for sight in sights for fault in sight.faults(cell.bears)]
+    less = ["not the whole answer" for sight in sights if cell.whole and not sight.whole]
+    return [*less, *(fault for sight in sights for fault in sight.faults(cell.bears))]
 
 
 def _judge(cell: Cell, scene: Scene, row: Row) -> None:

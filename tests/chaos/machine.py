@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 from sqlalchemy import Engine, event
+from sqlalchemy.util.concurrency import await_only, in_greenlet
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ class Machine:
     asking: list[str] = field(default_factory=list)
     """For which of them a thread of the loop's waits, whoever has given up."""
     slow_statement: float = 0.0
-    """Real seconds that each statement of the database takes."""
+    """Seconds that each statement of the database takes; nobody else waits for it."""
 
     def monotonic(self) -> float:
         """Seconds that never jump."""
@@ -168,7 +169,9 @@ def _same_clock(connection: Any, _: object) -> None:
 
 @event.listens_for(Engine, "before_cursor_execute")
 def _slowly(*_: object) -> None:
-    if MACHINE.slow_statement:
+    if MACHINE.slow_statement and in_greenlet():
+        await_only(asyncio.sleep(MACHINE.slow_statement))
+    elif MACHINE.slow_statement:
         time.sleep(MACHINE.slow_statement)
 
 

@@ -16,10 +16,12 @@ from tests.chaos.troubles import (
     download,
     fill_disk,
     jump,
+    jump_of_postgresql,
     lock_database,
     lock_postgresql,
     network,
     noxus,
+    refuse_writes,
     slack,
     slow_database,
     soon,
@@ -27,7 +29,9 @@ from tests.chaos.troubles import (
 )
 
 ONCE, WHILE, LONG = "once", "20 s", "5 min"
-SECONDS = {ONCE: 0.0, WHILE: 20.0, LONG: 300.0}
+LEASE = "35 s"
+"""Longer than a lease."""
+SECONDS = {ONCE: 0.0, WHILE: 20.0, LEASE: 35.0, LONG: 300.0}
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,9 @@ class Cell:
     below, ``mark`` where an hourglass stays."""
     settings: dict[str, str] = field(default_factory=dict)
     postgresql: bool = False
+    bots: int = 1
+    whole: bool = False
+    """Whether nothing less than the whole answer will do, whoever offers Retry."""
 
     def __str__(self) -> str:
         return f"{self.where} | {self.trouble} | {self.lasts}"
@@ -162,6 +169,7 @@ def cells() -> Iterator[Cell]:
             yield from _refusals(method, codes)
     yield from _of_noxus()
     yield from _of_the_machine()
+    yield from _of_postgresql()
 
 
 def _of_the_start() -> Iterator[Cell]:
@@ -211,8 +219,8 @@ def _of_the_machine() -> Iterator[Cell]:
             for kind, state in (("name not found", "unknown"), ("no name service", "unanswered")):
                 yield Cell(f"{side}, all of it", kind, lasts, acts.ask, network(side, state), settings=names)
     for arm, state in ((stop_postgresql, "gone"), (lock_postgresql, "locked")):
-        yield Cell("PostgreSQL", f"{state} before the question", WHILE, acts.ask, arm, postgresql=True)
-        yield Cell("PostgreSQL", f"{state} during the answer", WHILE, acts.ask, soon(arm), postgresql=True)
+        yield Cell("PostgreSQL", f"{state} before the question", LEASE, acts.ask, arm, postgresql=True, whole=True)
+        yield Cell("PostgreSQL", f"{state} during the answer", LEASE, acts.ask, soon(arm), postgresql=True, whole=True)
     for play in (acts.ask, acts.file_in):
         yield Cell("the database", "locked", WHILE, play, lock_database)
         yield Cell("the database", "a quarter of a second a statement", WHILE, play, slow_database)
@@ -220,6 +228,19 @@ def _of_the_machine() -> Iterator[Cell]:
     for hours in (1, 30, -1, -30):
         for play in (acts.ask, acts.two, acts.silence):
             yield Cell("the clock", f"{hours:+d} hours", ONCE, play, jump(hours))
+
+
+def _of_postgresql() -> Iterator[Cell]:
+    for name, what, lasts, play, arm, bots in (
+        ("gone", " of two bots", LEASE, acts.shared, soon(stop_postgresql, acts.everywhere), 2),
+        ("for reading only", " before the question", LEASE, acts.ask, refuse_writes, 1),
+        ("for reading only", " during the answer", LEASE, acts.ask, soon(refuse_writes), 1),
+        ("a quarter of a second a statement", "", WHILE, acts.two, slow_database, 1),
+    ):
+        yield Cell("PostgreSQL", name + what, lasts, play, arm, postgresql=True, bots=bots, whole=True)
+    for hours in (30, -30):
+        for whose, arm in (("the bot's", jump(hours)), ("the server's", soon(jump_of_postgresql(hours)))):
+            yield Cell("PostgreSQL", f"{whose} clock, {hours:+d} hours", ONCE, acts.ask, arm, postgresql=True)
 
 
 SAMPLE = (

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import psycopg
 
 from slackbot.simulator.slack.downloads import Trouble
-from tests.chaos import machine
+from tests.chaos import acts, machine
 from tests.chaos.machine import MACHINE
 from tests.chaos.scenes import Scene, port, server
 
@@ -21,6 +21,8 @@ class Arms:
 
     lift: Callable[[], object]
     hits: Callable[[], list[float]] = list
+    struck: asyncio.Future[float] | None = None
+    """From when on it is in force, where that is not at once."""
 
 
 Arm: TypeAlias = Callable[[Scene, int | None], Awaitable[Arms]]
@@ -160,18 +162,34 @@ async def lock_postgresql(scene: Scene, _times: int | None) -> Arms:
     return Arms(held.close)
 
 
-def soon(arm: Arm) -> Arm:
+async def refuse_writes(scene: Scene, _times: int | None) -> Arms:
+    """The server can be read only, as on a full disk, or after a failover to one that follows."""
+    setting = "default_transaction_read_only"
+    order(scene, f"ALTER SYSTEM SET {setting} = on", "SELECT pg_reload_conf()")
+    return Arms(lambda: order(scene, f"ALTER SYSTEM RESET {setting}", "SELECT pg_reload_conf()"))
+
+
+def order(scene: Scene, *statements: str) -> None:
+    """Let somebody else run these on the server."""
+    with psycopg.connect(scene.database_url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def soon(arm: Arm, when: Callable[[Scene], bool] = acts.grows) -> Arm:
     """It strikes when the answer has begun to grow."""
 
     async def later(scene: Scene, times: int | None) -> Arms:
-        struck: list[Arms] = []
+        arms: list[Arms] = []
+        struck = asyncio.get_running_loop().create_future()
 
         async def strike() -> None:
-            await scene.until(lambda: any(scene.sight(question).words for question in scene.questions))
-            struck.append(await arm(scene, times))
+            await scene.until(lambda: when(scene))
+            arms.append(await arm(scene, times))
+            struck.set_result(MACHINE.now)
 
         task = asyncio.create_task(strike())
-        return Arms(lambda: [task.cancel(), *(arms.lift() for arms in struck)])
+        return Arms(lambda: [task.cancel(), *(each.lift() for each in arms)], struck=struck)
 
     return later
 
@@ -193,5 +211,26 @@ def jump(hours: float) -> Arm:
 
         task = asyncio.create_task(soon())
         return Arms(task.cancel)
+
+    return arm
+
+
+def jump_of_postgresql(hours: float) -> Arm:
+    """The server hands over to one whose clock goes so much before. Nobody can set the clock of a server alone: its
+    sessions begin anew, and find another function under the name of the clock."""
+
+    async def arm(scene: Scene, _times: int | None) -> Arms:
+        clock = "statement_timestamp()"
+        order(
+            scene,
+            "CREATE SCHEMA shifted",
+            f"CREATE FUNCTION shifted.{clock} RETURNS timestamptz STABLE LANGUAGE sql "
+            f"AS $$SELECT pg_catalog.{clock} + interval '{hours} hours'$$",
+            "DO $$BEGIN EXECUTE format("
+            "'ALTER DATABASE %I SET search_path = shifted, public, pg_catalog', current_database()); END$$",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        return Arms(lambda: None)
 
     return arm

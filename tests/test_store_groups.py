@@ -17,6 +17,7 @@ from sqlalchemy.engine import Engine
 
 from slackbot.routing import Decision, Ignore, KeepAsContext, RunTurn, ThreadFacts
 from slackbot.store import Accepted, Store, StoreError
+from slackbot.store import engine as engine_settings
 from tests.databases import Raw
 from tests.stored import accept, claimed, drain, insist, message, stores, thread_of, ts
 
@@ -245,6 +246,22 @@ async def test_names_that_are_not_resolved_keep_nothing_from_being_stored(store:
     finally:
         answered.set()
         await asyncio.gather(*resolving)
+
+
+async def test_a_disk_that_hangs_keeps_no_one_waiting(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor those who come while it hangs; what they wanted is not done later."""
+    if not store._database.on_sqlite:
+        pytest.skip("the server has a disk of its own")
+    monkeypatch.setattr(engine_settings, "OPERATION_SECONDS", 0.3)
+    goes_on = threading.Event()
+    hanging = asyncio.create_task(store._database.transact(lambda _: goes_on.wait(20)))
+    behind = asyncio.create_task(accept(store, message(1)))
+    try:
+        done, _ = await asyncio.wait({hanging, behind}, timeout=10)
+        assert [type(task.exception()) for task in done] == [StoreError, StoreError]
+    finally:
+        goes_on.set()
+    assert not (await insist(lambda: accept(store, message(1)))).duplicate
 
 
 async def test_a_caller_that_gives_up_leaves_the_writer_alone(store: Store, outage: Outage) -> None:

@@ -263,7 +263,8 @@ class Database:
                 self._waiting.append(mine)
                 if self._committing is None or self._committing.done():
                     self._committing = asyncio.create_task(self._commit_all(), name="store-commits")
-                return cast("Result", await mine.outcome)
+                async with asyncio.timeout(OPERATION_SECONDS):
+                    return cast("Result", await mine.outcome)
 
             def write() -> Result:
                 with self._group_writer.begin() as connection:

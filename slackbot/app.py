@@ -7,6 +7,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -57,6 +58,9 @@ LEFT_SECONDS = 900.0
 FAREWELL_SECONDS = 10.0
 """After the deadline, interrupted replies get so long to show their last text and the Retry button."""
 
+THREADS = 64
+"""Every call to Slack needs one for a moment, and who asks a name service that says nothing keeps one."""
+
 
 async def serve(
     settings: Settings,
@@ -79,6 +83,7 @@ async def serve(
         if settings.ops_port:
             await _open(ops)
             stack.push_async_callback(ops.stop)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "slackbot"))
         await asyncio.to_thread(upgrade, database_url)
         store = await Store.open(database_url, exclusive=True, bounds=settings.bounds())
         stack.push_async_callback(store.close)

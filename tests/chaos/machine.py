@@ -31,8 +31,8 @@ _real_monotonic, _real_time = time.monotonic, time.time
 _LOOPBACK_SECONDS = 0.0004
 """What was sent to a local socket is there by then."""
 _LONGEST_REAL_WAIT = 0.02
-_LOOPS_THREADS = 6
-"""Of the loop's own, as on two cores."""
+_CORES_THREADS = 6
+"""That a loop on two cores has of its own, when nobody gives it more."""
 
 
 @dataclass
@@ -79,12 +79,14 @@ class _Jump(selectors.DefaultSelector):
     """Pieces of work that threads have begun and not ended."""
     pooled = 0
     """Those among them that are for the loop's own threads."""
+    pool = 0
+    """So many threads are its own."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
-        if self.threads - (self.pooled if len(MACHINE.asking) >= _LOOPS_THREADS else 0):
+        if self.threads - (self.pooled if len(MACHINE.asking) >= self.pool else 0):
             began = _real_monotonic()
             ready = super().select(min(_LONGEST_REAL_WAIT, timeout or _LONGEST_REAL_WAIT))
             # A computer too busy to come back in time has not made anything late.
@@ -107,7 +109,11 @@ class _Loop(asyncio.SelectorEventLoop):
         # As if a thread worked all the time.
         self.jump.threads = int(real)
         super().__init__(self.jump)
-        self.set_default_executor(ThreadPoolExecutor(_LOOPS_THREADS))
+        self.set_default_executor(ThreadPoolExecutor(_CORES_THREADS))
+
+    def set_default_executor(self, executor: ThreadPoolExecutor) -> None:  # type: ignore[override] # asyncio takes no other
+        self.jump.pool = executor._max_workers
+        super().set_default_executor(executor)
 
     def time(self) -> float:
         return MACHINE.now

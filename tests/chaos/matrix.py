@@ -218,6 +218,8 @@ def _of_the_machine() -> Iterator[Cell]:
             yield Cell(f"{side}, while many ask", "connection refused", lasts, acts.crowd, network(side, "unreachable"))
             for kind, state in (("name not found", "unknown"), ("no name service", "unanswered")):
                 yield Cell(f"{side}, all of it", kind, lasts, acts.ask, network(side, state), settings=names)
+        arm = network(side, "unanswered")
+        yield Cell(f"{side}, while many ask", "no name service", LONG, acts.crowd, arm, settings=names)
     for arm, state in ((stop_postgresql, "gone"), (lock_postgresql, "locked")):
         yield Cell("PostgreSQL", f"{state} before the question", LEASE, acts.ask, arm, postgresql=True, whole=True)
         yield Cell("PostgreSQL", f"{state} during the answer", LEASE, acts.ask, soon(arm), postgresql=True, whole=True)
@@ -265,6 +267,7 @@ SAMPLE = (
     ("Noxus, while many ask", "HTTP 500", LONG),
     ("Noxus, all of it", "connection refused", LONG),
     ("Noxus, all of it", "name not found", WHILE),
+    ("Noxus, while many ask", "no name service", LONG),
     ("the disk", "full", WHILE),
     ("the clock", "+30 hours", ONCE),
     ("the clock", "-30 hours", ONCE),

@@ -46,7 +46,7 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--no-cost", action="store_true", help="leave out the split of the cost in turns and tokens")
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "bench.json", help="default: build/bench.json")
     given = parser.parse_args(argv)
-    given.threads = given.threads or ("1,20" if given.quick else "1,20,100")
+    given.threads = given.threads or ("1,20" if given.quick else "1,20,100,300/100")
     given.tokens = given.tokens or (80 if given.quick else 400)
     given.patience = (30.0 if given.quick else 120.0) if given.patience is None else given.patience
     given.bots = (OURS,) if given.only == "ours" else (given.only,) if given.only else (OURS, STRAIGHTFORWARD)

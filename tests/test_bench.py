@@ -129,13 +129,14 @@ def test_percentiles_and_slopes() -> None:
 
 @pytest.mark.timeout(120)
 async def test_events_at_once_and_steadily(postgres: Postgres) -> None:
-    """Every event is stored and answered once by two processes, and all figures are there."""
+    """Every question is stored and answered once by two processes, though two events tell of it, and all figures are
+    there."""
     url = postgres.create("bench", template="template")
-    found = await events.measure(url, 2, burst=12, rate=20.0, seconds=0.3)
+    found = await events.measure(url, 2, twins=True, burst=12, rate=20.0, seconds=0.3)
     postgres.drop("bench")
-    assert [(each.way, each.events, each.stored, each.answered, each.twice) for each in found] == [
-        ("burst", 12, 12, 12, 0),
-        ("stream", 6, 6, 6, 0),
+    assert [(each.way, each.questions, each.events, each.stored, each.answered, each.twice) for each in found] == [
+        ("burst", 12, 24, 12, 12, 0),
+        ("stream", 6, 12, 6, 6, 0),
     ]
     for each in found:
         assert 0 < each.acks[0] <= each.acks[1] <= each.acks[2]
@@ -145,7 +146,7 @@ async def test_events_at_once_and_steadily(postgres: Postgres) -> None:
 
 def test_what_was_lost_or_late_is_marked() -> None:
     """A row says so when an event was late, lost, or answered twice."""
-    good = Accepted("burst", 10, (0.1, 1.0, 1.0), 99.0, 0, 10, 10, 0, 9.0)
+    good = Accepted("burst", 10, 10, (0.1, 1.0, 1.0), 99.0, 0, 10, 10, 0, 9.0)
     assert events.row("sqlite", 1, good)[-1] == "9.0"
     for bad in ({"acks": (0.1, 1.6, 1.6)}, {"stored": 9}, {"answered": 9}, {"twice": 1}):
         assert "MISSED" in events.row("sqlite", 1, replace(good, **bad))[-1]

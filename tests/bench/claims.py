@@ -1,7 +1,8 @@
-"""What a claim takes however much waits, and how it finds its way.
+"""What a claim takes however much waits and is stored, and how it finds its way.
 
-Ten thousand conversations with a million answered turns, and then 10, 1,000 and 100,000 turns that wait. Half of those
-stand first and have to wait for something: a running answer, an older question, a human, a later time.
+Ten thousand conversations, without a past and with a million answered turns, and then 10, 1,000 and 100,000 turns that
+wait. Half of those stand first and have to wait for something: a running answer, an older question, a human, a later
+time. Last, claims as a busy worker makes them: of many at once, while it is at work on hundreds.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sqlalchemy.engine import Engine
 
 from slackbot.store import Bounds, Store
 from slackbot.store.migrate import upgrade
+from slackbot.worker import WorkerSettings
 from tests.databases import Postgres, Raw
 
 CONVERSATIONS, STORED = 10_000, 1_000_000
@@ -33,15 +35,19 @@ CLAIMS = 500
 LANES = 1_000
 """Of a team, a channel and a person."""
 LEASE = 60.0
+LIMIT, AT_WORK = WorkerSettings().claims, 300
+"""What a worker asks for, and on how many turns it is at work meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Claims of one turn each with so many waiting, in seconds: at p50 and p99. The ``first`` round sees for the first
-    time what has to wait, the ``later`` ones know; they took so many ``statements``."""
+    """Claims of ``limit`` turns each with so many stored and waiting, in seconds: at p50 and p99. The ``first`` round
+    sees for the first time what has to wait, the ``later`` ones know; they took so many ``statements``."""
 
     database: str
+    stored: int
     waiting: int
+    limit: int
     first: tuple[float, float]
     later: tuple[float, float]
     statements: tuple[float, float]
@@ -55,8 +61,8 @@ class Figures:
     plans: dict[str, str]
 
 
-def measure(*, stored: int = STORED, waiting: tuple[int, ...] = WAITING) -> Figures:
-    """Fill a database of each kind, and claim."""
+def measure(*, stored: int = STORED, waiting: tuple[int, ...] = WAITING, at_work: int = AT_WORK) -> Figures:
+    """Fill a database of each kind, and claim; at last while ``at_work`` on so many turns."""
     folder = Path(tempfile.mkdtemp(prefix="slackbot-bench-"))
     # The server runs as a user of its own.
     folder.chmod(0o755)
@@ -68,10 +74,13 @@ def measure(*, stored: int = STORED, waiting: tuple[int, ...] = WAITING) -> Figu
         claimed, plans = [], {}
         for name, url in urls.items():
             sql = Raw(url)
-            store_past(sql, stored)
-            for count in waiting:
-                fill_queue(sql, count)
-                claimed.append(asyncio.run(_claim(name, url, sql, count)))
+            add_conversations(sql)
+            for past in (0, stored):
+                store_past(sql, past)
+                for count in waiting if past else waiting[:1]:
+                    fill_queue(sql, count)
+                    claimed.append(asyncio.run(_claim(name, url, sql, past, count)))
+            claimed.append(asyncio.run(_claim(name, url, sql, stored, waiting[-1], LIMIT, at_work)))
             plans[name] = asyncio.run(explain_claim(url, sql))
             sql.close()
         return Figures(tuple(claimed), plans)
@@ -99,8 +108,8 @@ _TURN = {
 }
 
 
-def store_past(sql: Raw, stored: int) -> None:
-    """Conversations with answered turns."""
+def add_conversations(sql: Raw) -> None:
+    """Conversations in which nothing has been asked."""
     conversation = {
         "team_id": f"'T' || (n % {TEAMS})",
         "channel_id": f"'C' || (n % {CHANNELS})",
@@ -111,11 +120,13 @@ def store_past(sql: Raw, stored: int) -> None:
         "is_shared": "1 = 0",
         "created_at": "0",
     }
-    sql("BEGIN")
     _insert(sql, "conversations", conversation, CONVERSATIONS)
+
+
+def store_past(sql: Raw, stored: int) -> None:
+    """Answered turns."""
     past = {"state": "'done'", "ts": "(1600000000 + n) || '.000100'", "available_at": "n", "accepted_at": "n"}
     _insert(sql, "turns", _TURN | past, stored)
-    sql("COMMIT")
     _settle(sql)
 
 
@@ -165,20 +176,23 @@ def _settle(sql: Raw) -> None:
         sql("VACUUM ANALYZE")
 
 
-async def _claim(name: str, url: str, sql: Raw, waiting: int) -> Claimed:
+async def _claim(name: str, url: str, sql: Raw, stored: int, waiting: int, limit: int = 1, at_work: int = 0) -> Claimed:
     took, counts = list[float](), list[float]()
-    first = min(waiting, LANES)
+    first = max(1, min(waiting, LANES) // limit)
     async with _store(url) as store:
+        busy = {turn.id for turn in await store.claim("bench", LEASE, at_work)} if at_work else set()
         for _ in range(first + CLAIMS):
             with _heard() as statements:
                 began = time.perf_counter()
-                [turn] = await store.claim("bench", LEASE)
+                turns = await store.claim("bench", LEASE, limit, at_work=busy)
                 took.append(time.perf_counter() - began)
             counts.append(len(statements))
+            assert len(turns) == limit
             # The queue stays as long as it was.
-            sql("UPDATE turns SET state = 'queued', owner = NULL, lease_until = NULL WHERE id = %s", turn.id)
+            for turn in turns:
+                sql("UPDATE turns SET state = 'queued', owner = NULL, lease_until = NULL WHERE id = %s", turn.id)
     later = _percentiles(took[first:])
-    return Claimed(name, waiting, _percentiles(took[:first]), later, _percentiles(counts[first:]))
+    return Claimed(name, stored, waiting, limit, _percentiles(took[:first]), later, _percentiles(counts[first:]))
 
 
 @contextmanager
@@ -226,14 +240,18 @@ def explain(url: str, sql: Raw, statement: str, parameters: Any) -> str:
 
 
 def report(figures: Figures) -> str:
-    """For people: times, and how they compare with the shortest queue."""
-    columns = ("database", "waiting", "first p50", "p99", "later p50", "p99", "later p50, compared", "statements")
+    """For people: times, and how they compare with the shortest queue and no past."""
+    columns = (
+        *("database", "stored", "waiting", "claims of", "first p50", "p99", "later p50", "p99"),
+        *("later p50, compared", "statements"),
+    )
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     shortest: dict[str, float] = {}
     for each in figures.claimed:
         compared = each.later[0] / shortest.setdefault(each.database, each.later[0])
         times = " | ".join(f"{1000 * seconds:.1f} ms" for seconds in (*each.first, *each.later))
-        lines.append(f"| {each.database} | {each.waiting:,} | {times} | {compared:.1f} x | {each.statements[0]:g} |")
+        sizes = f"{each.stored:,} | {each.waiting:,} | {each.limit}"
+        lines.append(f"| {each.database} | {sizes} | {times} | {compared:.1f} x | {each.statements[0]:g} |")
     for name, plan in figures.plans.items():
         lines += ["", f"A claim on {name}:", "", plan]
     return "\n".join(lines)
@@ -244,4 +262,5 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="make bench BENCH=claims", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a hundredth of it: a look, not a measurement")
     quick = parser.parse_args(argv).quick
-    print(report(measure(stored=STORED // 100, waiting=WAITING[:2]) if quick else measure()))
+    found = measure(stored=STORED // 100, waiting=WAITING[:2], at_work=AT_WORK // 10) if quick else measure()
+    print(report(found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +47,7 @@ async def test_nothing_is_held_for_good(migrated_sqlite: Path, postgres: Postgre
 
 def test_what_a_thousand_more_cost_is_in_the_text() -> None:
     """Of many samples some are shown, and a line through the second half says what still grows."""
-    samples = [Held(100 * n, 5000 + 10 * max(n, 50), 7000, 9, 8, 30, 6) for n in range(1, 101)]
+    samples = [Held(100 * n, 50_000 + 10 * max(n, 50), 7000, 9, 8, 30, 6) for n in range(1, 101)]
     lines = [line.split() for line in text_of("sqlite", 60.0, samples).splitlines()]
     assert lines[0] == ["sqlite,", "60", "s"]
     assert 12 < len(lines) < 25
@@ -55,3 +56,17 @@ def test_what_a_thousand_more_cost_is_in_the_text() -> None:
     assert lines[-1] == ["Nothing", "is", "held", "for", "good."]
     worse = replace(samples[-1], tasks=10)
     assert "MISSED" in text_of("sqlite", 60.0, [*samples, worse])
+
+
+@pytest.mark.parametrize(("name", "at_first"), [("objects", 190_000), ("memory_kb", 144_000)])
+def test_what_grows_ever_on_is_held_for_good(name: str, at_first: int) -> None:
+    """A sixth more in a life is a leak when it comes bit by bit, and none when it comes in its beginning."""
+    still = [Held(100 * n, 144_000, 190_000, 9, 8, 30, 6) for n in range(60)]
+
+    def life(grown: Callable[[int], float]) -> str:
+        return text_of(
+            "sqlite", 60.0, [replace(each, **{name: round(at_first * grown(n))}) for n, each in enumerate(still)]
+        )
+
+    assert f"MISSED: more and more {name}." in life(lambda n: 1 + 0.18 * n / 59)
+    assert "Nothing is held" in life(lambda n: 1 + 0.18 * min(n, 20) / 20)

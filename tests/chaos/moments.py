@@ -28,6 +28,8 @@ AMID_SECONDS = 0.005
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b(?=\w*\d)[\w-]{20,}")
 _POLLS = frozenset({"Store.stops", "Store.renew", "Store.counts"})
 """They come by the clock, so that which one is first says nothing."""
+_POLLS_TOO = frozenset({"Store.claim", "Store.take_echo"})
+"""And these do something when there is something to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,8 @@ def _shells(moments: Sequence[Moment]) -> set[tuple[str, int]]:
 
 
 def _vagueness(moment: Moment) -> int:
-    """How little a name tells: the lower a layer the less, and claims come by the clock too."""
-    return 2 if moment.name.startswith("Database.") else int(moment.name == "Store.claim")
+    """How little a name tells: the lower a layer the less, and some come by the clock too."""
+    return 2 if moment.name.startswith("Database.") else int(moment.name in _POLLS_TOO)
 
 
 class Watch:

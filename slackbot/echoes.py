@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
 PAUSE = 2.0
-SPARE_READS = 10
-"""So many reads of threads are left alone for the answers."""
+SPARE_READS = 5
+"""One of so many reads of threads is left alone for the answers: what Slack allows may be far from the usual fifty."""
 NOTED_SECONDS = 20.0
 """A process that lives has mostly done by then what it had put off."""
 READ_SECONDS = 60.0
@@ -147,7 +147,12 @@ class Echoes:
         """Wait for a read that nobody else needs; False when there is none for long."""
         method = "conversations.replies" if thread.root_ts else "conversations.history"
         key, deadline = self._budget.key(thread.team_id, method), time.monotonic() + READ_SECONDS
-        while wait := self._budget.wait(key, time.monotonic(), keep=SPARE_READS):
+
+        def left_to_others() -> float:
+            now = time.monotonic()
+            return self._budget.wait(key, now, keep=self._budget.room(key, now)[0] // SPARE_READS)
+
+        while wait := left_to_others():
             if time.monotonic() + wait > deadline:
                 return False
             await asyncio.sleep(wait)

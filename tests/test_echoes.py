@@ -324,6 +324,21 @@ async def test_answers_have_the_last_reads_for_themselves(store: Store, chat: Fa
     assert chat.count("find_parts") == (taken < 40)
 
 
+async def test_slack_that_allows_fewer_reads_than_usual_is_looked_at_too(
+    store: Store, chat: FakeChat, sql: Raw
+) -> None:
+    """As after a start, when the calls of the process before are not known: a refused one tells."""
+    turn = await taken_over(store, sql)
+    await store.finish(turn.id, "me")
+    budget, team_id, method = Budget(), turn.thread.team_id, "conversations.replies"
+    assert not budget.take(team_id, method, time.monotonic())
+    budget.cool_off(team_id, method, time.monotonic(), 0.1)
+    assert budget.room(budget.key(team_id, method), time.monotonic())[0] <= 10
+    async with looking(store, chat, budget), asyncio.timeout(5.0):
+        while not chat.count("find_parts"):
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("method", ["find_parts", "delete"])
 async def test_slack_may_refuse(store: Store, chat: FakeChat, sql: Raw, method: str) -> None:
     """A thread that cannot be read, or a message that stays, is left alone, and keeps nobody from the others."""

@@ -87,8 +87,8 @@ def row(kind: str, processes: int, found: Accepted) -> Row:
 async def measure(
     url: str, processes: int, *, twins: bool, burst: int = BURST, rate: float = RATE, seconds: float = SECONDS
 ) -> list[Accepted]:
-    """A burst and a steady stream through so many fresh bots; with ``twins`` Slack tells of each question twice. Raises
-    ``Broken``."""
+    """A burst of so many events and a steady stream of questions through so many fresh bots; with ``twins`` Slack tells
+    of each question twice. Raises ``Broken``."""
     with tempfile.TemporaryDirectory(prefix="slackbot-bench-") as name:
         folder = Path(name)
         alone = [] if twins else ["--no-twins"]
@@ -118,7 +118,7 @@ async def measure(
             await passed("warm-up", WARM_UP * processes, _at_once)
             steady = partial(_steadily, rate)
             return [
-                await passed("burst", burst, _at_once),
+                await passed("burst", burst // (1 + twins), _at_once),
                 await passed("stream", round(rate * seconds), steady),
             ]
 
@@ -230,8 +230,10 @@ def main(argv: Sequence[str]) -> None:
     """Measure on each database, with one process and more, and print."""
     parser = argparse.ArgumentParser(prog="make bench BENCH=events", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of it: a look, not a measurement")
-    parser.add_argument("--burst", type=int, help=f"questions at once (default: {BURST})")
-    parser.add_argument("--rate", type=float, default=RATE, help="events a second of the stream (default: %(default)g)")
+    parser.add_argument("--burst", type=int, help=f"events at once (default: {BURST})")
+    parser.add_argument(
+        "--rate", type=float, default=RATE, help="questions a second of the stream (default: %(default)g)"
+    )
     given = parser.parse_args(argv)
     given.burst = given.burst or (BURST // 10 if given.quick else BURST)
     given.seconds = SECONDS / 10 if given.quick else SECONDS

@@ -248,11 +248,27 @@ async def test_names_that_are_not_resolved_keep_nothing_from_being_stored(store:
         await asyncio.gather(*resolving)
 
 
+async def test_who_waits_in_line_is_in_no_trouble(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crowd is longer under way than any of its operations may take."""
+    monkeypatch.setattr(engine_settings, "OPERATION_SECONDS", 0.5)
+    database = store._database
+
+    async def look() -> None:
+        async with database.reading() as connection:
+            await connection.execute(text("SELECT 1"))
+            await asyncio.sleep(0.25)
+
+    await asyncio.gather(*(look() for _ in range(4 * engine_settings.CONNECTIONS)))
+    monkeypatch.setattr(engine_settings, "LINE_SECONDS", 0.1)
+    outcomes = await asyncio.gather(*(look() for _ in range(engine_settings.CONNECTIONS + 1)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes if outcome] == [StoreError]
+
+
 async def test_a_disk_that_hangs_keeps_no_one_waiting(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor those who come while it hangs; what they wanted is not done later."""
     if not store._database.on_sqlite:
         pytest.skip("the server has a disk of its own")
-    monkeypatch.setattr(engine_settings, "OPERATION_SECONDS", 0.3)
+    monkeypatch.setattr(engine_settings, "LINE_SECONDS", 0.3)
     goes_on = threading.Event()
     hanging = asyncio.create_task(store._database.transact(lambda _: goes_on.wait(20)))
     behind = asyncio.create_task(accept(store, message(1)))

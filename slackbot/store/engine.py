@@ -30,7 +30,11 @@ from slackbot.store.models import Base, ConversationRow, TurnRow
 Result = TypeVar("Result")
 
 OPERATION_SECONDS = 5.0
-"""No operation takes longer, whatever the database or the network does: a lease is longer than this."""
+"""Once it is its turn no operation takes longer, whatever the database or the network does."""
+CONNECTIONS = 10
+LINE_SECONDS = 30.0
+"""So long an operation waits for one of these, or on SQLite for its commit: that many others come first, as when a
+crowd of answers begins, is no trouble of the database's."""
 
 ANSWER_SECONDS = 3.0
 """Longer than PostgreSQL may think about a statement: then it is not there any more."""
@@ -191,8 +195,13 @@ class Database:
         limits: dict[str, Any] = {} if on_sqlite else POSTGRESQL_CONNECT
         impatient = {} if on_sqlite else {"async_creator_fn": Impatient.connect}
         self._engine = create_async_engine(
-            url.set(drivername=drivers[0]), pool_size=5, max_overflow=5, connect_args=limits | impatient, **options
+            url.set(drivername=drivers[0]),
+            pool_size=CONNECTIONS // 2,
+            max_overflow=CONNECTIONS // 2,
+            connect_args=limits | impatient,
+            **options,
         )
+        self._line = asyncio.Semaphore(CONNECTIONS)
         self._writer = self._engine.execution_options(**{WRITES: True})
         self._group_writer = create_engine(
             url.set(drivername=drivers[1]), pool_size=1, max_overflow=0, connect_args=limits, **options
@@ -225,7 +234,7 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A snapshot, without any lock on SQLite."""
         with own_errors():
-            async with asyncio.timeout(OPERATION_SECONDS), self._engine.connect() as connection:
+            async with self._turn(), self._engine.connect() as connection:
                 yield connection
 
     async def read(self, statement: Executable, **values: object) -> Sequence[Row[*tuple[Any, ...]]]:
@@ -248,8 +257,19 @@ class Database:
             if self.on_sqlite:
                 return await self.write_group(work)
             with own_errors():
-                async with asyncio.timeout(OPERATION_SECONDS), self._writer.begin() as connection:
+                async with self._turn(), self._writer.begin() as connection:
                     return await connection.run_sync(work)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait in line, then for the operation."""
+        async with asyncio.timeout(LINE_SECONDS):
+            await self._line.acquire()
+        try:
+            async with asyncio.timeout(OPERATION_SECONDS):
+                yield
+        finally:
+            self._line.release()
 
     async def write_group(self, work: Callable[[Connection], Result]) -> Result:
         """A transaction of very many statements, in a thread. There a statement takes a tenth of the time on SQLite:
@@ -263,7 +283,7 @@ class Database:
                 self._waiting.append(mine)
                 if self._committing is None or self._committing.done():
                     self._committing = asyncio.create_task(self._commit_all(), name="store-commits")
-                async with asyncio.timeout(OPERATION_SECONDS):
+                async with asyncio.timeout(LINE_SECONDS):
                     return cast("Result", await mine.outcome)
 
             def write() -> Result:

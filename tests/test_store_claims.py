@@ -254,8 +254,8 @@ async def test_a_clock_that_is_set_back_keeps_no_one_silent(store: Store, sql: R
     """Nor does what had been put off and is looked at only then, and what is held back in a thread."""
     await accept(store, message(1))
     await accept(store, message(2), Say(Notice.GREETING))
-    sql("UPDATE turns SET available_at = accepted_at + 7200")
-    sql("UPDATE conversations SET held_until = created_at + 7200")
+    sql("UPDATE turns SET available_at = accepted_at + 600")
+    sql("UPDATE conversations SET held_until = created_at + 600")
     assert {turn.ts for turn in await drain(store)} == {ts(1), ts(2)}
 
 

@@ -258,9 +258,15 @@ async def test_who_waits_in_line_is_in_no_trouble(store: Store, monkeypatch: pyt
             await connection.execute(text("SELECT 1"))
             await asyncio.sleep(0.25)
 
-    await asyncio.gather(*(look() for _ in range(4 * engine_settings.CONNECTIONS)))
+    crowd = asyncio.gather(*(look() for _ in range(4 * engine_settings.CONNECTIONS)))
+    await asyncio.sleep(0)
+    await database.read(text("SELECT 1"), urgently=True)
+    assert not crowd.done()
+    await crowd
     monkeypatch.setattr(engine_settings, "LINE_SECONDS", 0.1)
-    outcomes = await asyncio.gather(*(look() for _ in range(engine_settings.CONNECTIONS + 1)), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(look() for _ in range(engine_settings.CONNECTIONS - engine_settings.URGENT + 1)), return_exceptions=True
+    )
     assert [type(outcome) for outcome in outcomes if outcome] == [StoreError]
 
 

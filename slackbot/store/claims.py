@@ -48,8 +48,10 @@ class Claims:
         Replicas that claim at the same moment do not see each other: then a bound may be passed by what one took.
         """
         if now() >= self._nearer_at:
-            await self._database.transact(bring_nearer)
+            # Before that, as nothing may keep a claim waiting twice.
             self._nearer_at = now() + _NEARER_SECONDS
+            if await self._database.transact(bring_nearer):
+                self._nearer_at = now()
         for _ in range(_TRANSACTIONS):
             try:
                 turns, unfinished = await self._transaction(owner, lease_seconds, limit, at_work)

@@ -30,11 +30,14 @@ from slackbot.store.models import Base, ConversationRow, TurnRow
 Result = TypeVar("Result")
 
 OPERATION_SECONDS = 5.0
-"""Once it is its turn no operation takes longer, whatever the database or the network does."""
+"""Once it is its turn no operation takes longer, whatever the database or the network does. What keeps leases waits for
+no turn: a lease is longer than this."""
 CONNECTIONS = 10
+URGENT = 2
+"""So many of them are for what keeps leases."""
 LINE_SECONDS = 30.0
-"""So long an operation waits for one of these, or on SQLite for its commit: that many others come first, as when a
-crowd of answers begins, is no trouble of the database's."""
+"""So long an operation waits for one of the others, or on SQLite for its commit: that many come first, as when a crowd
+of answers begins, is no trouble of the database's."""
 
 ANSWER_SECONDS = 3.0
 """Longer than PostgreSQL may think about a statement: then it is not there any more."""
@@ -201,7 +204,8 @@ class Database:
             connect_args=limits | impatient,
             **options,
         )
-        self._line = asyncio.Semaphore(CONNECTIONS)
+        self._line = asyncio.Semaphore(CONNECTIONS - URGENT)
+        self._urgent = asyncio.Semaphore(URGENT)
         self._writer = self._engine.execution_options(**{WRITES: True})
         self._group_writer = create_engine(
             url.set(drivername=drivers[1]), pool_size=1, max_overflow=0, connect_args=limits, **options
@@ -231,45 +235,50 @@ class Database:
         return self._insert_new[model]
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    async def reading(self, *, urgently: bool = False) -> AsyncIterator[AsyncConnection]:
         """A snapshot, without any lock on SQLite."""
         with own_errors():
-            async with self._turn(), self._engine.connect() as connection:
+            async with self._turn(urgently), self._engine.connect() as connection:
                 yield connection
 
-    async def read(self, statement: Executable, **values: object) -> Sequence[Row[*tuple[Any, ...]]]:
-        """The rows of one statement."""
-        async with self.reading() as connection:
+    async def read(
+        self, statement: Executable, *, urgently: bool = False, **values: object
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        """The rows of one statement. ``urgently``: a lease depends on it."""
+        async with self.reading(urgently=urgently) as connection:
             return (await connection.execute(statement, values)).all()
 
-    async def write(self, statement: Executable, **values: object) -> Sequence[Row[*tuple[Any, ...]]]:
+    async def write(
+        self, statement: Executable, *, urgently: bool = False, **values: object
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
         """One statement as a transaction of its own, and the rows it returns."""
 
         def run(connection: Connection) -> Sequence[Row[*tuple[Any, ...]]]:
             result = connection.execute(statement, values)
             return result.all() if result.returns_rows else ()
 
-        return await self.transact(run)
+        return await self.transact(run, urgently=urgently)
 
-    async def transact(self, work: Callable[[Connection], Result]) -> Result:
+    async def transact(self, work: Callable[[Connection], Result], *, urgently: bool = False) -> Result:
         """One transaction, on SQLite as a group is written. A value it refuses is a ``StoreError`` too."""
         with own_values():
             if self.on_sqlite:
                 return await self.write_group(work)
             with own_errors():
-                async with self._turn(), self._writer.begin() as connection:
+                async with self._turn(urgently), self._writer.begin() as connection:
                     return await connection.run_sync(work)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _turn(self, urgently: bool) -> AsyncIterator[None]:  # noqa: FBT001 - handed on
         """Wait in line, then for the operation."""
-        async with asyncio.timeout(LINE_SECONDS):
-            await self._line.acquire()
+        line = self._urgent if urgently else self._line
+        async with asyncio.timeout(OPERATION_SECONDS if urgently else LINE_SECONDS):
+            await line.acquire()
         try:
             async with asyncio.timeout(OPERATION_SECONDS):
                 yield
         finally:
-            self._line.release()
+            line.release()
 
     async def write_group(self, work: Callable[[Connection], Result]) -> Result:
         """A transaction of very many statements, in a thread. There a statement takes a tenth of the time on SQLite:

@@ -52,7 +52,8 @@ class Held(Wishes):
             update(TurnRow)
             .where(TurnRow.id.in_(sorted(turn_ids)), TurnRow.owner == owner, is_running(TurnRow))
             .values(lease_until=epoch_now() + lease_seconds)
-            .returning(TurnRow.id, TurnRow.stopped_by)
+            .returning(TurnRow.id, TurnRow.stopped_by),
+            urgently=True,
         )
         return {row.id: row.stopped_by for row in renewed}
 

@@ -62,7 +62,8 @@ class Outbox:
             update(HandoverRow)
             .where(HandoverRow.id.in_(sorted(handover_ids)), HandoverRow.owner == owner)
             .values(lease_until=epoch_now() + lease_seconds)
-            .returning(HandoverRow.id)
+            .returning(HandoverRow.id),
+            urgently=True,
         )
         return frozenset(row.id for row in held)
 

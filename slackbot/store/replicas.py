@@ -131,7 +131,7 @@ class Presence:
         """Let others have at once what we still hold."""
         if self._session is not None:
             try:
-                await self._database.transact(partial(void, owners=[self._standing.owner]))
+                await self._database.transact(partial(void, owners=[self._standing.owner]), urgently=True)
             except StoreError as error:
                 log.error("replica.left_leases", extra={"error": str(error)})
             await self._session.close()
@@ -181,7 +181,7 @@ class Presence:
             if (self._number, True) not in locks:
                 # What a pooler does that gives each transaction another session.
                 raise psycopg.OperationalError("our lock is not in our session")
-            owners = {row.owner for row in await self._database.read(_HELD)}
+            owners = {row.owner for row in await self._database.read(_HELD, urgently=True)}
         except (StoreError, psycopg.errors.QueryCanceled) as error:
             # Slow, but there: nobody has lost us.
             log.error("replica.looked_in_vain", extra={"error": type(error).__name__})
@@ -194,7 +194,7 @@ class Presence:
         twice, self._missing = missing & self._missing, missing
         if twice:
             try:
-                if dead := await self._database.transact(partial(_void_dead, missing=twice)):
+                if dead := await self._database.transact(partial(_void_dead, missing=twice), urgently=True):
                     log.warning("replica.dead", extra={"owners": dead})
             except StoreError as error:
                 log.error("replica.leases_stay", extra={"error": str(error)})

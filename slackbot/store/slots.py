@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -58,7 +58,7 @@ class Slots:
         Nobody waits here for anybody: of two that want the same row, the second takes the next one.
         """
         named = dict(zip(("team", "called", "channel"), key, strict=True))
-        wanted = {**named, "holder": owner, "calls": calls, "seconds": window, "ago": ago}
+        wanted: dict[str, Any] = {**named, "holder": owner, "calls": calls, "seconds": window, "ago": ago}
         if not (taken := await self._database.write(_TAKE, **wanted)):
             # The first time, and after a long rest, there are no rows yet; or somebody else is just making them.
             await self._add(key, calls)

@@ -32,7 +32,7 @@ from slackbot.files.incoming import Bundle, Incoming
 from slackbot.files.notes import ABOVE, BELOW, Notes
 from slackbot.files.outgoing import INCOMPLETE, NOT_YET, Outgoing, merged, unshared
 from slackbot.handover import NOBODY, Handovers
-from slackbot.leases import TurnLost
+from slackbot.leases import TurnLost, may_write
 from slackbot.listening import Listener
 from slackbot.marks import Marks
 from slackbot.ports import Agent, Chat
@@ -129,6 +129,7 @@ class Answering:
         self._listening: asyncio.Task[Outcome] | None = None
         self._sharing: asyncio.Task[None] | None = None
         self._leaving = False
+        self._leaves_at = 0.0
         self._is_cut = False
         self._is_sending = False
         self._stopped_by = turn.stopped_by
@@ -151,8 +152,9 @@ class Answering:
     def interrupt(self) -> None:
         """The process ends: show what there is, and give the turn back."""
         self._leaving = True
+        self._leaves_at = self._leaves_at or asyncio.get_running_loop().time() + LAST_FILES_SECONDS
         if self._sharing is not None:
-            asyncio.get_running_loop().call_later(LAST_FILES_SECONDS, self._sharing.cancel)
+            asyncio.get_running_loop().call_at(self._leaves_at, self._sharing.cancel)
         elif not self._is_sending:
             self._cut_off()
 
@@ -383,6 +385,8 @@ class Answering:
                     raise
                 log.error("turn.unrecorded", extra={"turn": self._turn.id, "error": str(error)})
                 await asyncio.sleep(MARK_PAUSE)
+                # The lease may have run out meanwhile, and be renewed.
+                await may_write()
 
     async def _bind(self, conversation_id: str | None, *, needs_past: bool) -> None:
         tools = self._tools

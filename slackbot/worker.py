@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -66,7 +67,8 @@ class Worker:
         self._renewing = asyncio.Event()
         self._polite = True
         self._stopping = False
-        self._troubles: dict[int, int] = {}
+        self._troubles: Counter[tuple[int, bool]] = Counter()
+        """By turn, those of an outage apart: however long it was, what goes wrong after it is the first of its kind."""
 
     @property
     def running(self) -> int:
@@ -148,45 +150,57 @@ class Worker:
             await self._turns.run(turn)
         except TurnLost:
             log.warning("turn.lost", extra=ids)
-            self._troubles.pop(turn.id, None)
+            self._forget(turn)
         except StoreError as error:
             log.error("turn.unrecorded", extra={**ids, "error": str(error)})
-            troubles = self._troubles[turn.id] = self._troubles.get(turn.id, 0) + 1
-            await self._postpone(turn, troubles)
+            await self._postpone(turn, self._trouble(turn, outage=True))
         except Exception as error:  # noqa: BLE001 - the turn boundary: whatever broke, the turn must end visibly
             log.error("turn.broke", extra={**ids, **_where(error)})
             await self._end_broken(turn, error)
         else:
-            self._troubles.pop(turn.id, None)
+            self._forget(turn)
 
     async def _end_broken(self, turn: Turn, error: Exception) -> None:
         ids = {"turn": turn.id, "slack_thread": str(turn.thread)}
         reason = error if isinstance(error, SlackbotError) else SlackbotError(type(error).__name__)
-        troubles = self._troubles[turn.id] = self._troubles.get(turn.id, 0) + 1
         outage = isinstance(error, (ChatUnavailable, ChatRateLimited))
+        troubles = self._trouble(turn, outage=outage)
         most = self._settings.outage_attempts if outage else self._settings.attempts
         try:
             if isinstance(error, ThreadClosed) or troubles > most:
                 log.error("turn.given_up", extra={**ids, **_where(error)})
                 await self._store.fail(turn.id, self._owner, reason.code)
-                self._troubles.pop(turn.id, None)
+                self._forget(turn)
             elif isinstance(error, ChatUnavailable) and troubles <= self._settings.patience:
                 # Slack is away. Once it is back, all that the agent said is shown, instead of an apology.
                 await self._postpone(turn, troubles)
             elif turn.kind is TurnKind.ASK:
                 await self._turns.apologise(turn, reason)
-                self._troubles.pop(turn.id, None)
+                self._forget(turn)
             else:
                 # A sentence of ours has nothing to retry: it is said later.
                 await self._postpone(turn, troubles)
         except TurnLost:
             log.warning("turn.lost", extra=ids)
-            self._troubles.pop(turn.id, None)
+            self._forget(turn)
         except Exception as unsaid:  # noqa: BLE001 - nor may what breaks here take the other turns down
             log.error("turn.apology_unsaid", extra={**ids, **_where(unsaid)})
             if isinstance(unsaid, ThreadClosed):
-                self._troubles[turn.id] = self._settings.outage_attempts
+                self._troubles[turn.id, False] = self._settings.attempts
+                self._troubles[turn.id, True] = self._settings.outage_attempts
+            elif isinstance(unsaid, (ChatUnavailable, ChatRateLimited)) and not outage:
+                self._troubles[turn.id, False] -= 1
+                troubles = self._trouble(turn, outage=True)
             await self._postpone(turn, troubles)
+
+    def _trouble(self, turn: Turn, *, outage: bool) -> int:
+        """One more; returns how many of its kind that makes."""
+        self._troubles[turn.id, outage] += 1
+        return self._troubles[turn.id, outage]
+
+    def _forget(self, turn: Turn) -> None:
+        for outage in (False, True):
+            self._troubles.pop((turn.id, outage), None)
 
     async def _postpone(self, turn: Turn, troubles: int) -> None:
         """Give the turn back for a while. Until the database takes that, the turn stays ours."""

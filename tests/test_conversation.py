@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from slackbot import leases
 from slackbot.domain import (
     AgentProfile,
     AgentTarget,
@@ -20,6 +21,7 @@ from slackbot.domain import (
     StartedOver,
     TextDelta,
     ToolStarted,
+    Turn,
 )
 from slackbot.errors import (
     AgentRunFailed,
@@ -330,6 +332,27 @@ async def test_however_long_slack_is_away_what_was_asked_is_answered(database_ur
         assert await bot.store.parts(1) == [PartRecord(0, ts)]
 
 
+async def test_what_goes_wrong_after_a_long_outage_is_said(
+    database_url: str, chat: FakeChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often Slack was away, the first other trouble is one sentence with Retry."""
+    troubles = iter([*[ChatUnavailable("502")] * 6, KeyError("ts")])
+
+    async with running_bot(database_url, chat, FakeAgent([says("Never said.")]), start=False) as bot:
+
+        async def run(_turn: Turn) -> None:
+            raise next(troubles)
+
+        monkeypatch.setattr(bot.turns, "run", run)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(bot.worker.run())
+            await bot.hear("<@UBOT> hi")
+            await bot.until(lambda: bool(chat.messages))
+            await bot.idle()
+            bot.worker.stop()
+        assert [body.buttons for body in chat.bodies()] == [(Button.RETRY,)]
+
+
 async def test_what_nobody_foresaw_ends_one_turn_visibly(database_url: str, chat: FakeChat) -> None:
     """A bug in one turn is one sentence in its thread, also when it strikes again while that is said; others go on."""
     posts = iter([KeyError("ts"), KeyError("ts")])
@@ -400,9 +423,10 @@ async def test_a_short_outage_of_the_database_costs_nothing_visible(database_url
 
 
 async def test_a_mark_of_which_nothing_was_heard_is_no_question_that_may_have_been_sent(
-    database_url: str, chat: FakeChat
+    database_url: str, chat: FakeChat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database took it and said nothing: the question goes out when it answers again."""
+    monkeypatch.setattr(leases, "CALL_SECONDS", 1.0)
 
     class Silent(Store):
         troubles = 2

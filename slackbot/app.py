@@ -53,7 +53,7 @@ from slackbot.worker import Worker, WorkerSettings
 log = logging.getLogger(__name__)
 
 TIDYING_SECONDS = 3.0
-LEFT_SECONDS = 900.0
+LEFT_SECONDS = 259_200.0
 """Marks of messages that waited until so long ago may still be on."""
 FAREWELL_SECONDS = 10.0
 """After the deadline, interrupted replies get so long to show their last text and the Retry button."""

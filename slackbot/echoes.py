@@ -134,14 +134,14 @@ class Echoes:
         except ChatError as error:
             log.info("echo.unsearched", extra={**ids, "error": str(error)})
             return not isinstance(error, (ChatRateLimited, ChatUnavailable))
-        at_work = [part.ts for part in standing if part.at_work and not part.placeholder]
-        for ts in at_work:
-            self._tidying.later(thread, ts, None, turn_id, attempt or 0)
+        at_work = [part for part in standing if part.at_work]
+        for part in at_work:
+            self._tidying.later(thread, part.ts, None, turn_id, attempt or 0)
         await self._chat.set_status(thread, "")
         shown = await self._store.open_handover(thread) is not None
         shown = shown or await self._chat.set_session(thread, SessionStatus.ACTIVE) is not None
-        # Whether that is gone then is seen at the next look.
-        return shown and not at_work
+        # Whether that is gone then is seen at the next look. A step without words stays.
+        return shown and all(part.placeholder for part in at_work)
 
     async def _may_read(self, thread: ThreadKey) -> bool:
         """Wait for a read that nobody else needs; False when there is none for long."""

@@ -64,9 +64,9 @@ run: $(RUNTIME) ## the bot on real Slack and real Noxus, with the settings of .e
 test: lint $(SDK) ## everything: linters, types, import contracts, all tests, coverage
 	@rm -f .coverage .coverage.*
 	@echo "All tests, in three parts side by side: most of them wait for sockets"
-	@$(call part,2,c-o) >.pytest-2.log 2>&1 & second=$$!; \
+	@$(call part,2,c-kno) >.pytest-2.log 2>&1 & second=$$!; \
 	$(call part,3,r-z) >.pytest-3.log 2>&1 & third=$$!; \
-	$(call part,1,abpq); first=$$?; \
+	$(call part,1,ablmpq); first=$$?; \
 	wait $$second; second=$$?; wait $$third; third=$$?; \
 	cat .pytest-2.log .pytest-3.log; rm -f .pytest-2.log .pytest-3.log; \
 	exit $$((first + second + third))

@@ -181,11 +181,11 @@ async def serving(both: World, url: str, transport: str = "socket", **settings: 
             "SLACKBOT_TRANSPORT": "http",
             "SLACK_SIGNING_SECRET": both.slack.signing_secret,
             "SLACKBOT_HTTP_HOST": "127.0.0.1",
-            "SLACKBOT_HTTP_PORT": "38763",
+            "SLACKBOT_HTTP_PORT": "28763",
         }
     async with bot(both.environ(url, **settings)):
         if transport == "http":
-            both.slack.deliver_over_http("http://127.0.0.1:38763/slack/events")
+            both.slack.deliver_over_http("http://127.0.0.1:28763/slack/events")
         yield Play(both, url)
 
 

@@ -177,7 +177,7 @@ async def test_a_claim_takes_as_many_statements_however_much_waits(store: Store,
 async def test_more_than_one_transaction_can_park_is_parked_by_several(store: Store, sql: Raw) -> None:
     """Behind six thousand turns for later there is one for now: the same claim comes back with it."""
     await ask(store, 0)
-    sql("UPDATE turns SET available_at = accepted_at + 600")
+    sql("UPDATE turns SET available_at = accepted_at + 150")
     numbers = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 6000) "
     columns = "conversation_id, team_id, channel_id, user_id, kind, state, is_reply, attempt, available_at, accepted_at"
     sql(f"INSERT INTO turns (ts, {columns}) {numbers} SELECT 'later ' || n, {columns} FROM turns, numbers")

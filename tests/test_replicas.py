@@ -479,8 +479,8 @@ async def test_stop_reaches_the_process_that_answers(acme: World, url: str) -> N
         root = await slack.say(ada, general, f"<@{slack.bot_user_id}> /words 900 rate=20")
         await until(lambda: shown(acme, "general", root), "the answer grows")
         [growing] = [one for one in slack.messages(general, root) if one.user == slack.bot_user_id]
-        async with bot(acme.environ(url, **http, SLACKBOT_HTTP_HOST="127.0.0.1", SLACKBOT_HTTP_PORT="38762")):
-            slack.deliver_over_http("http://127.0.0.1:38762/slack/events")
+        async with bot(acme.environ(url, **http, SLACKBOT_HTTP_HOST="127.0.0.1", SLACKBOT_HTTP_PORT="28762")):
+            slack.deliver_over_http("http://127.0.0.1:28762/slack/events")
             began = time.monotonic()
             await slack.press(ada, general, growing.ts, "stop_turn")
             await until(lambda: "topped" in shown(acme, "general", root)[-1], "the answer ends")

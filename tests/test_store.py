@@ -183,11 +183,11 @@ async def test_who_has_lost_a_turn_changes_nothing_of_it(store: Store) -> None:
 async def test_a_turn_was_not_submitted_to_a_conversation_that_is_gone(store: Store) -> None:
     """Who finds it after a death sends it, to another one."""
     await accept(store, message(1))
-    turn = await claimed(store, lease=0.05)
+    turn = await claimed(store)
     await store.bind(turn.id, "me", "gone")
     assert await store.mark_submitted(turn.id, "me", "digest")
     await store.bind(turn.id, "me", None, needs_past=True)
-    await asyncio.sleep(0.1)
+    await store.renew("me", [turn.id], -1.0)
     again = await claimed(store, "other")
     assert (again.id, again.submitted, again.attempt, again.conversation.agent_conversation_id) == (
         turn.id, False, 2, None

@@ -134,7 +134,7 @@ class Turns:
         if turn.attempt == 1 or not await self._chat.find_parts(turn.thread, turn.id):
             body = Body(markdown=prepare(words))
             ts = await self._chat.post(turn.thread, lambda: body, PartRef(turn.id, 0))
-            # What is not recorded at the end counts as no part, and what repeats it as none that is too many.
+            # Only beside a recorded one is it known that a dead process's late post says the same again.
             await self._store.record_part(turn.id, self._owner, PartRecord(0, ts))
         await self._store.finish(turn.id, self._owner)
 
